@@ -1,0 +1,54 @@
+# The commands of the README. Each one sets up what it needs; a second call installs nothing.
+.DEFAULT_GOAL := help
+.PHONY: help book test lab execute bench lint requirements rename-repository clean
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# sphinxcontrib-katex finds Node on the PATH; the wheel puts it beside Python.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+JOBS ?= 2
+
+help: ## Say what each command does
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(f"Python 3.11 or newer is needed, not {v.major}.{v.minor}; name one with make PYTHON=python3.12 …" if v < (3, 11) else 0)'
+	@echo "Setting up $(VENV): several GB on Linux, because torch comes with CUDA. Once."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt 2> $(VENV)/pip.log || { cat $(VENV)/pip.log; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable . 2>> $(VENV)/pip.log || { cat $(VENV)/pip.log; exit 1; }
+	@touch $(READY)
+
+book: $(READY) ## Build the site into _build/html; a warning is an error
+	@$(BIN)/python book/tools/build.py
+
+test: $(READY) ## Lint, types, unit tests, every notebook re-run and compared, the site built and checked
+	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check . && echo "ruff: clean"
+	@$(BIN)/mypy
+	$(BIN)/pytest tests --doctest-modules lrlib --numprocesses $(JOBS) --dist loadfile --durations 5
+	$(BIN)/pytest --nbval --nbval-current-env --nbval-sanitize-with tests/book/nbval.cfg --nbval-cell-timeout 120 -o addopts= chapters --ignore-glob '*/.ipynb_checkpoints' --numprocesses $(JOBS) --dist loadfile --durations 5
+
+lab: $(READY) ## Open the notebooks in JupyterLab
+	@$(BIN)/jupyter lab chapters
+
+execute: $(READY) ## Run all notebooks from clean kernels and store their outputs; NB=path for one
+	@$(BIN)/python book/tools/execute.py $(NB)
+
+bench: $(READY) ## Measure lrlib against ordinary loops, side by side
+	@$(BIN)/python tests/bench/bench.py
+
+lint: $(READY) ## Format the code, and check style and types
+	@$(BIN)/ruff format . && $(BIN)/ruff check . && $(BIN)/mypy
+
+requirements: $(READY) ## Renew every pin in requirements.txt from pyproject.toml
+	@$(BIN)/python -m pip install --quiet uv
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate --extra book --extra test --extra pins pyproject.toml --output-file requirements.new
+	@{ sed -n '/^#/p;/^$$/q' requirements.txt; cat requirements.new; } > requirements.next && mv requirements.next requirements.txt && rm requirements.new
+
+rename-repository: $(READY) ## Point every launch link, setup cell and citation at URL=https://…
+	@$(BIN)/python book/tools/rename_repository.py "$(URL)"
+
+clean: ## Remove what was built (not the environment)
+	@rm -rf _build book/_figures

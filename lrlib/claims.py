@@ -1,0 +1,196 @@
+"""Executable claims: sentences of the book that fail the build when they stop being true.
+
+Numbers that were measured are written with "≈": they may differ in the last digits on another
+machine, and notebook comparison skips them. What must not differ is the claim, which is checked.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from lrlib import _checks
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# What a measured number looks like in a stored output. pyproject's nbval settings use the same.
+MEASURED = re.compile(r"≈ ?[−+]?[\d.,]+(?:e[−+]?\d+)?(?: ± [\d.,]+(?:e[−+]?\d+)?)?%?")
+
+
+class ClaimError(AssertionError):
+    """A sentence of the book is not true here."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence that was checked, and the measurement that it was checked against."""
+
+    sentence: str
+    evidence: str = ""
+
+    def __str__(self) -> str:
+        return f"✓ {self.sentence}" + (f"\n  {self.evidence}" if self.evidence else "")
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        evidence = f'<br><span class="evidence">{escape(self.evidence)}</span>'
+        return (
+            f'<div class="claim"><strong>✓ {escape(self.sentence)}</strong>'
+            f"{evidence if self.evidence else ''}</div>"
+        )
+
+
+def claim(sentence: str, holds: bool | np.bool_, evidence: str = "") -> Claim:
+    """States a sentence that is true, or raises ClaimError, which fails the build.
+
+    `evidence` shows what was measured; write its numbers with `measured`, so that they are shown
+    but not compared between machines.
+
+    >>> claim("Half is less than one", 0.5 < 1, evidence=f"half is {measured(0.5, '.1f')}")
+    ✓ Half is less than one
+      half is ≈0.5
+    """
+    if not isinstance(holds, bool | np.bool_):
+        raise _checks.refuse_type("claim", "holds", holds, "True or False")
+    if not holds:
+        raise ClaimError(f"no longer true: {sentence}" + (f" ({evidence})" if evidence else ""))
+    return Claim(sentence, evidence)
+
+
+def measured(value: float | Difference, spec: str = ".3g", percent: bool = False) -> str:
+    """A measured number as text, marked with ≈; a `Difference` with its interval.
+
+    With `percent`, a share is written in percent, and a difference of shares in points.
+
+    >>> measured(0.98765, ".1f", percent=True), measured(-1234.5, ",.0f")
+    ('≈98.8%', '≈−1,234')
+    >>> measured(Difference(0.0241, 0.0057, n=32), "+.1f", percent=True)
+    '≈+2.4 ± 0.6 points'
+    """
+    scale = 100.0 if percent else 1.0
+    if isinstance(value, Difference):
+        half = f"{value.half_width * scale:{spec.lstrip('+')}}"
+        return f"{measured(value.mean * scale, spec)} ± {half}{' points' if percent else ''}"
+    return f"≈{float(value) * scale:{spec}}{'%' if percent else ''}".replace("-", "−")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A mean (of differences), its 95 % interval mean ± half_width, and the n it rests on."""
+
+    mean: float
+    half_width: float
+    n: int
+
+    @property
+    def low(self) -> float:
+        return self.mean - self.half_width
+
+    @property
+    def high(self) -> float:
+        return self.mean + self.half_width
+
+    def __str__(self) -> str:
+        return f"{measured(self)} (95 % interval, n = {self.n})"
+
+
+def interval(values: ArrayLike) -> Difference:
+    """The mean of independent values and its 95 % interval (Student's t).
+
+    >>> interval([1.0, 2.0, 3.0]).mean
+    2.0
+    """
+    from scipy.stats import t as student
+
+    sample = np.asarray(values, dtype=np.float64)
+    if sample.ndim != 1 or len(sample) < 2:
+        raise _checks.refuse("interval", "values", values, "a sequence of at least 2 numbers")
+    quantile = float(student.ppf(0.975, len(sample) - 1))
+    error = float(sample.std(ddof=1)) / math.sqrt(len(sample))
+    return Difference(float(sample.mean()), quantile * error, len(sample))
+
+
+def paired_difference(a: ArrayLike, b: ArrayLike) -> Difference:
+    """The mean of a − b over pairs that share a seed, and its 95 % interval (Student's t).
+
+    What two runs with the same seed have in common (initial weights, order of batches) cancels,
+    so fewer seeds are needed than for two separate means. A pair with a NaN is an error: a run
+    that diverged must be counted, not dropped.
+
+    >>> difference = paired_difference([0.98, 0.97, 0.99], [0.96, 0.96, 0.96])
+    >>> round(difference.mean, 3), difference.low < 0.02 < difference.high, difference.n
+    (0.02, True, 3)
+    """
+    first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if first.shape != second.shape or first.ndim != 1:
+        shapes = f"{first.shape} and {second.shape}"
+        raise _checks.refuse(
+            "paired_difference", "a, b", shapes, "of one shape [n], one seed a pair"
+        )
+    if not (np.isfinite(first).all() and np.isfinite(second).all()):
+        rule = "finite: count a run that diverged as what it scores, don't drop it"
+        raise _checks.refuse("paired_difference", "a, b", "NaN or infinity", rule)
+    return interval(first - second)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A small table with a caption; its first column labels the rows."""
+
+    frame: pd.DataFrame
+    caption: str = ""
+
+    def __repr__(self) -> str:
+        return "\n".join(filter(None, [self.caption, self.frame.to_string(index=False)]))
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        body = self.frame.to_html(index=False, border=0)
+        body = re.sub(r"<tr>(\s*)<td>(.*?)</td>", r'<tr>\1<th scope="row">\2</th>', body)
+        caption = f"<caption>{escape(self.caption)}</caption>" if self.caption else ""
+        return body.replace("<thead>", f"{caption}<thead>", 1)
+
+
+def table(columns: dict[str, Sequence[str]], caption: str = "") -> Table:
+    """A table of texts, the first column labelling the rows; numbers by `measured` or `f"…"`.
+
+    >>> table({"rate": ["0.1"], "loss": [measured(0.25, ".2f")]}, caption="One run.")
+    One run.
+    rate  loss
+     0.1 ≈0.25
+    """
+    import pandas as pd
+
+    cells = {
+        name: [re.sub(r"(?<!\w)-(?=\d)|(?<=\de)-(?=\d)", "−", str(cell)) for cell in column]
+        for name, column in columns.items()
+    }
+    return Table(pd.DataFrame(cells), caption)
+
+
+def glue(name: str, value: str) -> None:
+    """Keeps a text under a name, for the narrative to print: {measured}`notebook/name`.
+
+    Shows nothing in the notebook; the site reads it from the stored output.
+    """
+    from IPython.display import display
+
+    if not isinstance(value, str):
+        raise _checks.refuse_type("glue", "value", value, "text, such as measured(0.5, '.2f')")
+    prefix = "application/papermill.record/"  # a type that no front end displays
+    display(
+        {f"{prefix}text/plain": value},
+        raw=True,
+        metadata={"scrapbook": {"name": name, "mime_prefix": prefix}},
+    )

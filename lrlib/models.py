@@ -1,0 +1,85 @@
+"""The few networks that the book trains."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from lrlib import _checks
+
+
+def mlp(*widths: int) -> nn.Sequential:
+    """A fully connected ReLU network, such as `mlp(64, 32, 10)`: 64 inputs, 10 classes.
+
+    >>> mlp(64, 32, 10)(torch.zeros(5, 1, 8, 8)).shape
+    torch.Size([5, 10])
+    """
+    if len(widths) < 2:
+        raise _checks.refuse("mlp", "widths", widths, "at least two: inputs and classes")
+    checked = [_checks.integer("mlp", "widths", width, low=1) for width in widths]
+    layers: list[nn.Module] = [nn.Flatten()]
+    for inputs, outputs in itertools.pairwise(checked):
+        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def small_cnn(channels: int = 1, size: int = 8, classes: int = 10, width: int = 8) -> nn.Sequential:
+    """Two convolutions, each followed by 2×2 pooling, and a linear head.
+
+    `size` is the images' height and width in pixels, a multiple of 4; `width` the channels of the
+    first convolution (the second has twice as many).
+
+    >>> small_cnn(channels=1, size=8, classes=10)(torch.zeros(5, 1, 8, 8)).shape
+    torch.Size([5, 10])
+    """
+    channels = _checks.integer("small_cnn", "channels", channels, low=1)
+    classes = _checks.integer("small_cnn", "classes", classes, low=1)
+    width = _checks.integer("small_cnn", "width", width, low=1)
+    if _checks.integer("small_cnn", "size", size, low=4) % 4:
+        raise _checks.refuse("small_cnn", "size", size, "a multiple of 4")
+    return nn.Sequential(
+        nn.Conv2d(channels, width, kernel_size=3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(width, 2 * width, kernel_size=3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(2 * width * (size // 4) ** 2, classes),
+    )
+
+
+def cifar_resnet34(classes: int = 10) -> nn.Module:
+    """ResNet-34 for 32×32 images: torchvision's, with a 3×3 first convolution and no pooling.
+
+    21.3 million parameters; the network of the learning-rate dropout papers (He et al., 2016).
+
+    >>> sum(weight.numel() for weight in cifar_resnet34().parameters())
+    21282122
+    """
+    from torchvision.models import resnet34
+
+    network = resnet34(num_classes=_checks.integer("cifar_resnet34", "classes", classes, low=1))
+    network.conv1 = nn.Conv2d(3, 64, kernel_size=3, padding=1, bias=False)
+    nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
+    network.maxpool = nn.Identity()
+    return network
+
+
+def seeded(model_fn: Callable[[], nn.Module], seed: int) -> nn.Module:
+    """`model_fn()` with initial weights that depend on `seed` alone.
+
+    The global random state is as before afterwards.
+
+    >>> one, same = (seeded(lambda: mlp(4, 2), seed=7) for _ in range(2))
+    >>> bool((one[1].weight == same[1].weight).all())
+    True
+    """
+    seed = _checks.integer("seeded", "seed", seed)
+    # The weights are drawn on the CPU, so that they are the same on every device.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return model_fn()

@@ -1,0 +1,137 @@
+"""The book's figures: one look, one palette, and alt text with every one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from cycler import cycler
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike, NDArray
+
+from lrlib.claims import interval
+from lrlib.schedules import Schedule
+
+# Okabe and Ito's colors, darkened where needed so that all read on white (3:1 at least). The same
+# schedule has the same color in every chapter.
+COLORS = {
+    "constant": "#4d4d4d",
+    "step": "#0072b2",
+    "cosine": "#c1440e",
+    "inverse time": "#00805e",
+    "linear": "#a6559a",
+    "optimal": "#a67c00",
+    "theory": "#000000",
+}
+CYCLE = ["#0072b2", "#c1440e", "#00805e", "#a6559a", "#a67c00", "#3a8fc7", "#4d4d4d"]
+
+STYLE: Any = {
+    "figure.figsize": (6.4, 3.6),
+    "figure.constrained_layout.use": True,
+    "axes.prop_cycle": cycler(color=CYCLE),
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 11.5,
+    "axes.titleweight": "bold",
+    "axes.labelsize": 10.5,
+    "axes.grid": True,
+    "grid.color": "#e3e3e3",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "font.size": 10,
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+    # The same file from the same figure, so that a diff shows what changed.
+    "svg.hashsalt": "learning-rate-book",
+    "svg.fonttype": "path",
+}
+
+
+def figure(rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
+    """`plt.subplots` in the book's style; finish with `show`."""
+    with mpl.rc_context(STYLE):
+        width, height = 6.4, 3.6
+        options.setdefault(
+            "figsize", (width if columns == 1 else 8.4, height * (1 + 0.8 * (rows - 1)))
+        )
+        return plt.subplots(rows, columns, **options)
+
+
+def show(figure: Figure, alt: str, name: str = "") -> None:
+    """Displays the figure as vector graphics, with `alt` as the text for those who don't see it.
+
+    `alt` says what the figure shows, not that it is a figure. By `name` the chapter's narrative can
+    show the same figure.
+    """
+    import io
+
+    from IPython.display import display
+
+    if len(alt) < 40:
+        raise ValueError(f"show(alt={alt!r}): alt must say what the figure shows, in a sentence")
+    with mpl.rc_context(STYLE):
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    plt.close(figure)
+    display(
+        {"image/svg+xml": buffer.getvalue(), "text/plain": alt},
+        raw=True,
+        metadata={"lrlib": {"alt": alt} | ({"name": name} if name else {})},
+    )
+
+
+def label_line(axes: Axes, x: float, y: float, text: str, color: str, **options: Any) -> None:
+    """Writes a label beside a line, in its color: nearer to the eye than a legend."""
+    settings: dict[str, Any] = {
+        "fontsize": 9.5,
+        "va": "center",
+        "ha": "left",
+        "fontweight": "bold",
+    } | options
+    axes.annotate(text, (x, y), xytext=(5, 0), textcoords="offset points", color=color, **settings)
+
+
+def lr_curve(
+    schedules: dict[str, Schedule], steps: int, base_lr: float = 1.0, title: str = ""
+) -> tuple[Figure, str]:
+    """The rate at every step, a line per schedule, and alt text that describes them."""
+    result, axes = figure()
+    ends = []
+    for label, schedule in schedules.items():
+        rates = schedule.lrs(base_lr, steps)
+        color = COLORS.get(label)
+        (line,) = axes.plot(np.arange(steps), rates, color=color)
+        label_line(axes, steps - 1, rates[-1], label, line.get_color())
+        ends.append(f"{label}: {schedule.describe(base_lr)}")
+    axes.set(xlabel="step", ylabel="learning rate", title=title, ylim=(0, None))
+    axes.margins(x=0)
+    return result, f"Learning rate over {steps} steps. " + "; ".join(ends) + "."
+
+
+def band(
+    axes: Axes, x: ArrayLike, runs: NDArray[np.float64], color: str, label: str = ""
+) -> NDArray[np.float64]:
+    """The mean over runs (first axis) with its 95 % interval as a band; returns the mean."""
+    stats = [interval(column) for column in runs.T]
+    mean = np.array([stat.mean for stat in stats])
+    half = np.array([stat.half_width for stat in stats])
+    axes.plot(x, mean, color=color, label=label)
+    axes.fill_between(np.asarray(x), mean - half, mean + half, color=color, alpha=0.2, linewidth=0)
+    return mean
+
+
+def contours(
+    axes: Axes, curvatures: tuple[float, float], extent: float, levels: Sequence[float] | int = 12
+) -> None:
+    """The level lines of ½ (λ₁ x² + λ₂ y²) on a square of ±extent."""
+    side = np.linspace(-extent, extent, 201)
+    x, y = np.meshgrid(side, side)
+    heights = 0.5 * (curvatures[0] * x**2 + curvatures[1] * y**2)
+    axes.contour(x, y, heights, levels=levels, colors="#b9c3cc", linewidths=0.7)
+    axes.set_aspect("equal")
+    axes.grid(False)

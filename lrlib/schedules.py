@@ -1,0 +1,810 @@
+"""A schedule is a pure function of the step: no torch, no state.
+
+`schedule(t)` takes a step counted from 0 (an int, or an integer array) and returns the *factor*
+that multiplies the base rate. Because nothing is remembered, resuming at step t is calling at t,
+and a plotted curve is the curve that a training with this schedule uses.
+
+>>> warmup = Linear(start=0.1, end=1.0, steps=10)
+>>> schedule = warmup.then(Cosine(steps=90), at=10)
+>>> schedule(0), schedule(10), schedule(100)
+(0.1, 1.0, 0.0)
+>>> schedule.lrs(base_lr=0.5, steps=3).round(3).tolist()
+[0.05, 0.095, 0.14]
+
+Every class is equal, step by step, to the torch scheduler that its docstring names (`lrlib.rates`
+converts between the two, and the tests compare them).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lrlib import _checks
+
+Steps = NDArray[np.int64]
+Factors = NDArray[np.float64]
+
+
+class Schedule(ABC):
+    """The learning rate's factor as a function of the step.
+
+    Subclasses say their formula in `factor`; everything else is shared. Schedules can be joined
+    (`a.then(b, at=n)`), multiplied (`a * b`) and scaled (`2 * a`).
+    """
+
+    @abstractmethod
+    def factor(self, t: Steps) -> Factors:
+        """The formula, for an array of checked steps (int64, at least 0)."""
+
+    @abstractmethod
+    def describe(self, base_lr: float = 1.0) -> str:
+        """The schedule as a sentence, for captions and screen readers.
+
+        >>> StepDecay(30).describe(base_lr=0.1)
+        '0.1 for 30 steps, then ×0.1 every 30 steps'
+        """
+
+    @overload
+    def __call__(self, t: int) -> float: ...
+    @overload
+    def __call__(self, t: ArrayLike) -> Factors: ...
+    def __call__(self, t: Any) -> float | Factors:
+        """The factor at step `t`: a float for an int, a float64 array for an integer array.
+
+        Raises TypeError for steps that are not integers, ValueError for negative steps and for a
+        factor that is not a finite number of at least 0.
+        """
+        name = type(self).__name__
+        steps = np.asarray(t)
+        if steps.dtype.kind not in "iu":
+            raise _checks.refuse_type(name, "t", t, "an integer step or an array of them")
+        if steps.size and (steps.min() < 0 or steps.max() > np.iinfo(np.int64).max):
+            raise _checks.refuse(name, "t", t, "a step of at least 0 (steps count from 0)")
+        with np.errstate(over="ignore", invalid="ignore"):
+            factors = np.asarray(self.factor(steps.astype(np.int64)), dtype=np.float64)
+        sound = np.isfinite(factors) & (factors >= 0)
+        if not sound.all():
+            worst = int(np.argmin(sound))
+            step, value = steps.reshape(-1)[worst], factors.reshape(-1)[worst]
+            raise ValueError(
+                f"{self!r}: the factor at step {step} is {value:g}, but a learning rate's factor "
+                "must be a finite number of at least 0"
+            )
+        return factors if steps.ndim else float(factors)
+
+    def lrs(self, base_lr: float, steps: int) -> Factors:
+        """The rates of steps 0 … steps−1: `base_lr` times the factor, shape [steps].
+
+        >>> Exponential(0.5).lrs(base_lr=0.1, steps=3).tolist()
+        [0.1, 0.05, 0.025]
+        """
+        base_lr = _checks.number("lrs", "base_lr", base_lr)
+        steps = _checks.integer("lrs", "steps", steps)
+        return base_lr * self(np.arange(steps))
+
+    def then(self, other: Schedule, at: int) -> Sequential:
+        """This schedule before step `at`, and from there `other`, whose clock restarts at 0."""
+        return sequence([self, other], at=[at])
+
+    def __mul__(self, other: Any) -> Schedule:
+        if isinstance(other, Schedule):
+            return Product((self, other))
+        return Scaled(other, self) if _is_number(other) else NotImplemented
+
+    def __rmul__(self, other: Any) -> Schedule:
+        return Scaled(other, self) if _is_number(other) else NotImplemented
+
+    def _check(self, **checked: Any) -> None:
+        """Stores the checked values in the frozen dataclass."""
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def _owner(self) -> str:
+        return type(self).__name__
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
+
+
+def _progress(t: Steps, steps: int) -> Factors:
+    """How much of `steps` is over at t, from 0 to 1, then held at 1."""
+    return np.minimum(t, steps) / steps
+
+
+def _counted(n: int, unit: str = "step") -> str:
+    return f"{n} {unit}" if n == 1 else f"{n} {unit}s"
+
+
+# --- One formula each --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Constant(Schedule):
+    """The same factor at every step: f(t) = value.
+
+    >>> Constant()(1000)
+    1.0
+    """
+
+    value: float = 1.0
+
+    def __post_init__(self) -> None:
+        self._check(value=_checks.number(self._owner, "value", self.value))
+
+    def factor(self, t: Steps) -> Factors:
+        return np.full(t.shape, self.value)
+
+    def describe(self, base_lr: float = 1.0) -> str:
+        return f"{base_lr * self.value:g} throughout"
+
+
+@dataclass(frozen=True)
+class StepDecay(Schedule):
+    """Multiplied by gamma every `step_size` steps: f(t) = gamma^⌊t / step_size⌋.
+
+    Never ends. The same as torch's `StepLR`.
+
+    >>> StepDecay(30, gamma=0.1).lrs(0.1, 61)[[0, 29, 30, 60]].round(6).tolist()
+    [0.1, 0.1, 0.01, 0.001]
+    """
+
+    step_size: int
+    gamma: float = 0.1
+
+    def __post_init__(self) -> None:
+        self._check(
+            step_size=_checks.integer(self._owner, "step_size", self.step_size, low=1),
+            gamma=_checks.number(self._owner, "gamma", self.gamma),
+        )
+
+    def factor(self, t: Steps) -> Factors:
+        return np.power(self.gamma, t // self.step_size, dtype=np.float64)
+
+    def describe(self, base_lr: float = 1.0) -> str:
+        every = _counted(self.step_size)
+        return f"{base_lr:g} for {every}, then ×{self.gamma:g} every {every}"
+
+
+@dataclass(frozen=True)
+class MultiStep(Schedule):
+    """Multiplied by gamma at each milestone: f(t) = gamma^(number of milestones ≤ t).
+
+    A milestone that is listed twice counts twice. Holds its last value. The same as torch's
+    `MultiStepLR`.
+
+    >>> MultiStep([30, 80])([29, 30, 80]).round(6).tolist()
+    [1.0, 0.1, 0.01]
+    """
+
+    milestones: tuple[int, ...] | Sequence[int]
+    gamma: float = 0.1
+
+    def __post_init__(self) -> None:
+        given = _checks.items(self._owner, "milestones", self.milestones, "a sequence of steps")
+        steps = tuple(_checks.integer(self._owner, "milestones", m) for m in given)
+        self._check(
+            milestones=tuple(sorted(steps)),
+            gamma=_checks.number(self._owner, "gamma", self.gamma),
+        )
+
+    def factor(self, t: Steps) -> Factors:
+        passed = np.searchsorted(np.array(self.milestones, dtype=np.int64), t, side="right")
+        return np.power(self.gamma, passed, dtype=np.float64)
+
+    def describe(self, base_lr: float = 1.0) -> str:
+        if not self.milestones:
+            return f"{base_lr:g} throughout"
+        return f"{base_lr:g}, then ×{self.gamma:g} at steps {_listed(self.milestones)}"
+
+
+@dataclass(frozen=True)
+class Exponential(Schedule):
+    """Multiplied by gamma at every step: f(t) = gamma^t.
+
+    Never ends; a gamma above 1 grows (as a range test does). The same as torch's `ExponentialLR`.
+
+    >>> Exponential(0.9)(2)
+    0.81
+    """
+
+    gamma: float
+
+    def __post_init__(self) -> None:
+        self._check(gamma=_checks.number(self._owner, "gamma", self.gamma))
+
+    def factor(self, t: Steps) -> Factors:
+        return np.power(self.gamma, t, dtype=np.float64)
+
+    def describe(self, base_lr: float = 1.0) -> str:
+        return f"{base_lr:g}, then ×{self.gamma:g} every step"
+
+
+@dataclass(frozen=True)
+class InverseTime(Schedule):
+    """The 1/t law: f(t) = 1 / (1 + decay · t).
+
+    The schedule that is optimal on the noisy quadratic (chapter 1), and the classical choice that
+    meets the conditions of Robbins and Monro (1951). Never ends. torch has no class for it.
+
+    >>> InverseTime(decay=0.5)([0, 2, 6]).tolist()
+    [1.0, 0.5, 0.25]
+    """
+
+    decay: float
+
+    def __post_init__(self) -> None:
+        self._check(decay=_checks.number(self._owner, "decay", self.decay))
+
+    def factor(self, t: Steps) -> Factors:
+        return 1.0 / (1.0 + self.decay * t.astype(np.float64))
+
+    def describe(self, base_lr: float = 1.0) -> str:
+        return f"{base_lr:g}, divided by 1 + {self.decay:g} × step"
+
+
+@dataclass(frozen=True)
+class InverseSqrt(Schedule):
+    """The inverse square root: f(t) = 1 / √(1 + t / timescale).
+
+    After a warmup of w steps, `Linear(0, 1, w).then(InverseSqrt(w), at=w)` is the schedule of
+    the original Transformer, √(w / t) (Vaswani et al., 2017). Never ends.
+
+    >>> InverseSqrt(timescale=100)([0, 300, 800]).round(6).tolist()
+    [1.0, 0.5, 0.333333]
+    """
+
+    timescale: float
+
+    def __post_init__(self) -> None:
+        checked = _checks.number(self._owner, "timescale", self.timescale, above=True)
+        self._check(timescale=checked)
+
+    def factor(self, t: Steps) -> Factors:
+        return 1.0 / np.sqrt(1.0 + t / self.timescale)
+
+    def describe(self, base_lr: float = 1.0) -> str:
+        return f"{base_lr:g}, divided by √(1 + step / {self.timescale:g})"
+
+
+@dataclass(frozen=True)
+class Polynomial(Schedule):
+    """From 1 down to `end` along a power: f(t) = end + (1 − end) · (1 − t / steps)^power.
+
+    Holds `end` afterwards. With end=0 the same as torch's `PolynomialLR`.
+
+    >>> Polynomial(steps=4, power=2)([0, 1, 2, 4, 9]).tolist()
+    [1.0, 0.5625, 0.25, 0.0, 0.0]
+    """
+
+    steps: int
+    power: float = 1.0
+    end: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._check(
+            steps=_checks.integer(self._owner, "steps", self.steps, low=1),
+            power=_checks.number(self._owner, "power", self.power, above=True),
+            end=_checks.number(self._owner, "end", self.end),
+        )
+
+    def factor(self, t: Steps) -> Factors:
+        return self.end + (1.0 - self.end) * (1.0 - _progress(t, self.steps)) ** self.power
+
+    def describe(self, base_lr: float = 1.0) -> str:
+        return (
+            f"from {base_lr:g} to {base_lr * self.end:g} over {_counted(self.steps)} "
+            f"along a polynomial of power {self.power:g}, then held"
+        )
+
+
+@dataclass(frozen=True)
+class Linear(Schedule):
+    """A straight line: f(t) = start + (end − start) · t / steps, for warmup or decay.
+
+    Holds `end` afterwards. The same as torch's `LinearLR(start_factor, end_factor, total_iters)`.
+
+    >>> Linear(start=0.2, end=1.0, steps=4)([0, 1, 4, 5]).tolist()
+    [0.2, 0.4, 1.0, 1.0]
+    """
+
+    start: float
+    end: float
+    steps: int
+
+    def __post_init__(self) -> None:
+        self._check(
+            start=_checks.number(self._owner, "start", self.start),
+            end=_checks.number(self._owner, "end", self.end),
+            steps=_checks.integer(self._owner, "steps", self.steps, low=1),
+        )
+
+    def factor(self, t: Steps) -> Factors:
+        return self.start + (self.end - self.start) * _progress(t, self.steps)
+
+    def describe(self, base_lr: float = 1.0) -> str:
+        return (
+            f"from {base_lr * self.start:g} to {base_lr * self.end:g} "
+            f"in a straight line over {_counted(self.steps)}, then held"
+        )
+
+
+@dataclass(frozen=True)
+class Cosine(Schedule):
+    """Half a cosine wave from 1 to `end`: f(t) = end + (1 − end) · (1 + cos(π t / steps)) / 2.
+
+    Holds `end` after `steps`. torch's `CosineAnnealingLR` does not: it climbs back to 1 by
+    2 · steps and goes on swinging. `periodic=True` does the same (and beyond a few thousand steps
+    is the more exact of the two, since torch multiplies rounded ratios). Loshchilov and Hutter
+    (2017).
+
+    >>> Cosine(steps=4)([0, 2, 4, 6]).round(6).tolist()
+    [1.0, 0.5, 0.0, 0.0]
+    >>> Cosine(steps=4, periodic=True)([4, 6, 8]).round(6).tolist()
+    [0.0, 0.5, 1.0]
+    """
+
+    steps: int
+    end: float = 0.0
+    periodic: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.periodic, bool):
+            raise _checks.refuse_type(self._owner, "periodic", self.periodic, "True or False")
+        self._check(
+            steps=_checks.integer(self._owner, "steps", self.steps, low=1),
+            end=_checks.number(self._owner, "end", self.end),
+        )
+
+    def factor(self, t: Steps) -> Factors:
+        # Whole periods are taken off first: the cosine of a large multiple of π is inexact.
+        angle = t % (2 * self.steps) / self.steps if self.periodic else _progress(t, self.steps)
+        return self.end + (1.0 - self.end) * (1.0 + np.cos(math.pi * angle)) / 2.0
+
+    def describe(self, base_lr: float = 1.0) -> str:
+        after = "then back, again and again" if self.periodic else "then held"
+        return (
+            f"from {base_lr:g} to {base_lr * self.end:g} along half a cosine wave "
+            f"over {_counted(self.steps)}, {after}"
+        )
+
+
+@dataclass(frozen=True)
+class CosineRestarts(Schedule):
+    """Half a cosine wave from 1 to `end`, restarted; each period is `mult` times the last.
+
+    f(t) = end + (1 − end) · (1 + cos(π s / p)) / 2, with s the steps since the last restart and
+    p the current period: period, mult · period, mult² · period … Never ends. The same as torch's
+    `CosineAnnealingWarmRestarts`; SGDR of Loshchilov and Hutter (2017).
+
+    >>> CosineRestarts(period=2, mult=2)([0, 1, 2, 4, 6]).round(6).tolist()
+    [1.0, 0.5, 1.0, 0.5, 1.0]
+    """
+
+    period: int
+    mult: int = 1
+    end: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._check(
+            period=_checks.integer(self._owner, "period", self.period, low=1),
+            mult=_checks.integer(self._owner, "mult", self.mult, low=1),
+            end=_checks.number(self._owner, "end", self.end),
+        )
+
+    def factor(self, t: Steps) -> Factors:
+        if self.mult == 1:
+            since, period = t % self.period, np.asarray(self.period)
+        else:
+            restarts, periods = [0], [self.period]
+            while restarts[-1] + periods[-1] <= t.max(initial=0):
+                restarts.append(restarts[-1] + periods[-1])
+                periods.append(periods[-1] * self.mult)
+            current = np.searchsorted(restarts, t, side="right") - 1
+            # As floats: a period may be larger than an int64 holds.
+            since = t - np.array(restarts)[current]
+            period = np.array(periods, dtype=np.float64)[current]
+        return self.end + (1.0 - self.end) * (1.0 + np.cos(math.pi * since / period)) / 2.0
+
+    def describe(self, base_lr: float = 1.0) -> str:
+        growth = "" if self.mult == 1 else f", each period {self.mult} times the last"
+        return (
+            f"from {base_lr:g} to {base_lr * self.end:g} along half a cosine wave "
+            f"over {_counted(self.period)}, then restarted{growth}"
+        )
+
+
+@dataclass(frozen=True)
+class Cyclic(Schedule):
+    """A triangle wave from `low` to `high` and back, in `up` and `down` steps.
+
+    f(t) = low + (high − low) · triangle(t) · scale, where scale is 1 ("constant"),
+    1 / 2^(cycle − 1) ("halving") or gamma^t ("exponential"). Never ends. The same as torch's
+    `CyclicLR` with mode "triangular", "triangular2", "exp_range"; Smith (2017).
+
+    >>> Cyclic(low=0.0, high=1.0, up=2)([0, 1, 2, 3, 4]).tolist()
+    [0.0, 0.5, 1.0, 0.5, 0.0]
+    """
+
+    low: float
+    high: float
+    up: int
+    down: int | None = None
+    scale: str = "constant"
+    gamma: float = 1.0
+
+    def __post_init__(self) -> None:
+        self._check(
+            low=_checks.number(self._owner, "low", self.low),
+            high=_checks.number(self._owner, "high", self.high),
+            up=_checks.integer(self._owner, "up", self.up, low=1),
+            scale=_checks.choice(
+                self._owner, "scale", self.scale, ("constant", "halving", "exponential")
+            ),
+            gamma=_checks.number(self._owner, "gamma", self.gamma),
+        )
+        if self.down is not None:
+            self._check(down=_checks.integer(self._owner, "down", self.down, low=1))
+
+    def factor(self, t: Steps) -> Factors:
+        return self.low + (self.high - self.low) * self.triangle(t) * self._scale(t)
+
+    def triangle(self, t: Steps) -> Factors:
+        """The wave between 0 and 1, before it is scaled."""
+        down = self.up if self.down is None else self.down
+        since = t % (self.up + down)
+        return np.minimum(since / self.up, (self.up + down - since) / down)
+
+    def cycle(self, t: Steps) -> Steps:
+        """The cycle's number, counted from 1."""
+        return 1 + t // (self.up + (self.up if self.down is None else self.down))
+
+    def _scale(self, t: Steps) -> Factors:
+        if self.scale == "halving":
+            return np.power(0.5, self.cycle(t) - 1, dtype=np.float64)
+        if self.scale == "exponential":
+            return np.power(self.gamma, t, dtype=np.float64)
+        return np.ones(t.shape)
+
+    def describe(self, base_lr: float = 1.0) -> str:
+        scaled = {
+            "constant": "",
+            "halving": ", the peak halved each time",
+            "exponential": f", the height ×{self.gamma:g} every step",
+        }[self.scale]
+        down = self.up if self.down is None else self.down
+        return (
+            f"from {base_lr * self.low:g} up to {base_lr * self.high:g} in "
+            f"{_counted(self.up)} and back in {_counted(down)}, again and again{scaled}"
+        )
+
+
+@dataclass(frozen=True)
+class OneCycle(Schedule):
+    """One rise from `start` to 1 and one long descent to `end`.
+
+    The peak is at step peak_at · steps − 1, the end at step steps − 1; between the corners the
+    rate follows half a cosine wave (`shape="cosine"`) or a line. With `three_phase` the descent
+    first mirrors the rise and then runs to `end`. Factors count from the peak, so the base rate is
+    the highest rate. Holds `end` afterwards, where torch's `OneCycleLR` allows one step too many,
+    with a rate that jumps, and then raises. Smith and Topin (2018).
+
+    >>> OneCycle(steps=10, peak_at=0.5, start=0.1, end=0.0, shape="linear")([0, 4, 9]).tolist()
+    [0.1, 1.0, 0.0]
+    """
+
+    steps: int
+    peak_at: float = 0.3
+    start: float = 1 / 25
+    end: float = 1 / 25 * 1e-4
+    shape: str = "cosine"
+    three_phase: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.three_phase, bool):
+            raise _checks.refuse_type(self._owner, "three_phase", self.three_phase, "True or False")
+        self._check(
+            steps=_checks.integer(self._owner, "steps", self.steps, low=2),
+            peak_at=_checks.number(self._owner, "peak_at", self.peak_at, above=True, high=1),
+            start=_checks.number(self._owner, "start", self.start),
+            end=_checks.number(self._owner, "end", self.end),
+            shape=_checks.choice(self._owner, "shape", self.shape, ("cosine", "linear")),
+        )
+        if self.peak_at * self.steps < 1:
+            rule = f"at least 1/steps = {1 / self.steps:g}, or there is no rise"
+            raise _checks.refuse(self._owner, "peak_at", self.peak_at, rule)
+        if self.three_phase and self.peak_at > 0.5:
+            rule = "at most 0.5 with three_phase, or the way back never ends"
+            raise _checks.refuse(self._owner, "peak_at", self.peak_at, rule)
+
+    def factor(self, t: Steps) -> Factors:
+        peak = self.peak_at * self.steps - 1.0
+        corners, values = [0.0, peak], [self.start, 1.0]
+        if self.three_phase:
+            corners.append(2.0 * peak)
+            values.append(self.start)
+        corners.append(float(self.steps - 1))
+        values.append(self.end)
+        # Which leg, by torch's rule: a step on a corner still belongs to the leg that ends there.
+        leg = np.clip(np.searchsorted(corners[1:-1], t, side="left"), 0, len(corners) - 2)
+        begin, finish = np.array(corners)[leg], np.array(corners)[leg + 1]
+        length = np.where(finish > begin, finish - begin, 1.0)
+        done = np.where(finish > begin, np.minimum((t - begin) / length, 1.0), 1.0)
+        if self.shape == "cosine":
+            done = (1.0 - np.cos(math.pi * done)) / 2.0
+        return np.array(values)[leg] * (1.0 - done) + np.array(values)[leg + 1] * done
+
+    def describe(self, base_lr: float = 1.0) -> str:
+        return (
+            f"up from {base_lr * self.start:g} to {base_lr:g} in the first "
+            f"{self.peak_at:.0%} of {_counted(self.steps)}, then down to {base_lr * self.end:g}"
+        )
+
+
+@dataclass(frozen=True)
+class WarmupStableDecay(Schedule):
+    """A linear warmup, a long constant rate, and a decay at the end.
+
+    f(t) = (t + 1) / warmup for the first `warmup` steps (so that step 0 is not wasted on a rate
+    of 0), then 1 for `stable` steps, then down to `end` over `decay` steps as "linear", "cosine"
+    or "sqrt" (1 − √progress). Holds `end` afterwards. Hu et al. (2024), Hägele et al. (2024).
+
+    >>> WarmupStableDecay(warmup=2, stable=2, decay=4)([0, 1, 3, 4, 6, 8]).tolist()
+    [0.5, 1.0, 1.0, 1.0, 0.5, 0.0]
+    """
+
+    warmup: int
+    stable: int
+    decay: int
+    end: float = 0.0
+    shape: str = "linear"
+
+    def __post_init__(self) -> None:
+        self._check(
+            warmup=_checks.integer(self._owner, "warmup", self.warmup),
+            stable=_checks.integer(self._owner, "stable", self.stable),
+            decay=_checks.integer(self._owner, "decay", self.decay, low=1),
+            end=_checks.number(self._owner, "end", self.end),
+            shape=_checks.choice(self._owner, "shape", self.shape, ("linear", "cosine", "sqrt")),
+        )
+
+    def factor(self, t: Steps) -> Factors:
+        rise = np.minimum((t + 1) / max(self.warmup, 1), 1.0)
+        done = _progress(np.maximum(t - self.warmup - self.stable, 0), self.decay)
+        if self.shape == "cosine":
+            done = (1.0 - np.cos(math.pi * done)) / 2.0
+        elif self.shape == "sqrt":
+            done = np.sqrt(done)
+        return rise * (1.0 - done + self.end * done)
+
+    def describe(self, base_lr: float = 1.0) -> str:
+        return (
+            f"up to {base_lr:g} in {_counted(self.warmup)}, held for {_counted(self.stable)}, "
+            f"then down to {base_lr * self.end:g} over {_counted(self.decay)} ({self.shape})"
+        )
+
+
+@dataclass(frozen=True)
+class Piecewise(Schedule):
+    """A list of (how many steps, factor), the last factor held: the manual schedule as data.
+
+    With factors that are rates and a base rate of 1 this is the classical table: the list below
+    means 0.1 for one epoch, then 0.01 for two, then 0.001. torch's `ConstantLR(factor, n)` is
+    `Piecewise([(n, factor), (1, 1.0)])`.
+
+    >>> Piecewise([(1, 0.1), (2, 0.01), (1, 0.001)])([0, 1, 2, 3, 99]).tolist()
+    [0.1, 0.01, 0.01, 0.001, 0.001]
+    """
+
+    pieces: tuple[tuple[int, float], ...] | Sequence[tuple[int, float]]
+
+    def __post_init__(self) -> None:
+        rule = "a sequence of pairs (how many steps, factor), at least one"
+        given = _checks.items(self._owner, "pieces", self.pieces, rule)
+        pairs = [_checks.items(self._owner, "pieces", pair, rule) for pair in given]
+        if not pairs or any(len(pair) != 2 for pair in pairs):
+            raise _checks.refuse(self._owner, "pieces", self.pieces, rule)
+        checked = tuple(
+            (
+                _checks.integer(self._owner, "pieces: steps", length, low=1),
+                _checks.number(self._owner, "pieces: factor", value),
+            )
+            for length, value in pairs
+        )
+        self._check(pieces=checked)
+
+    def factor(self, t: Steps) -> Factors:
+        lengths, values = zip(*self.pieces, strict=True)
+        ends = np.cumsum(np.array(lengths, dtype=np.int64))[:-1]
+        return np.array(values)[np.searchsorted(ends, t, side="right")]
+
+    def describe(self, base_lr: float = 1.0) -> str:
+        *first, (_, held) = self.pieces
+        parts = [f"{base_lr * value:g} for {_counted(length)}" for length, value in first]
+        return ", ".join([*parts, f"{base_lr * held:g} from then on"])
+
+
+# --- Your own rule -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Custom(Schedule):
+    """Any function of the step, as torch's `LambdaLR` takes it: f(t) = function(t).
+
+    Its `repr` names the function, and so does not evaluate back.
+
+    >>> Custom(lambda t: 1 / (1 + t))(3)
+    0.25
+    """
+
+    function: Callable[[int], float]
+
+    def __post_init__(self) -> None:
+        if not callable(self.function):
+            rule = "a function of the step (an int) that returns a factor"
+            raise _checks.refuse_type(self._owner, "function", self.function, rule)
+
+    def factor(self, t: Steps) -> Factors:
+        values = [float(self.function(int(step))) for step in t.reshape(-1)]
+        return np.array(values, dtype=np.float64).reshape(t.shape)
+
+    def describe(self, base_lr: float = 1.0) -> str:
+        name = getattr(self.function, "__name__", type(self.function).__name__)
+        return f"{base_lr:g} times the function {name!r} of the step"
+
+
+@dataclass(frozen=True)
+class Recurrence(Schedule):
+    """A rule that updates the previous factor: f(0) = update(0, 1), f(t) = update(t, f(t − 1)).
+
+    The chainable form that torch's schedulers have, without their state: what was computed is kept
+    only to be looked up again. `MultiplicativeLR(λ)` is
+    `Recurrence(lambda t, f: f * λ(t) if t else f)`. Its `repr` does not evaluate back.
+
+    >>> Recurrence(lambda t, f: f * 0.5 if t else f)([0, 1, 2]).tolist()
+    [1.0, 0.5, 0.25]
+    """
+
+    update: Callable[[int, float], float]
+    _known: list[float] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not callable(self.update):
+            rule = "a function of the step and the previous factor"
+            raise _checks.refuse_type(self._owner, "update", self.update, rule)
+
+    def factor(self, t: Steps) -> Factors:
+        known = self._known
+        for step in range(len(known), int(t.max(initial=-1)) + 1):
+            known.append(float(self.update(step, known[-1] if known else 1.0)))
+        return np.array(known, dtype=np.float64)[t]
+
+    def describe(self, base_lr: float = 1.0) -> str:
+        return f"{base_lr:g}, updated from its previous value at every step"
+
+
+# --- The algebra -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Scaled(Schedule):
+    """A schedule times a number; written `number * schedule`.
+
+    >>> (2 * Constant(0.25))(0)
+    0.5
+    """
+
+    scale: float
+    schedule: Schedule
+
+    def __post_init__(self) -> None:
+        self._check(scale=_checks.number(self._owner, "scale", self.scale))
+        _schedules(self._owner, "schedule", [self.schedule])
+
+    def factor(self, t: Steps) -> Factors:
+        return self.scale * self.schedule.factor(t)
+
+    def describe(self, base_lr: float = 1.0) -> str:
+        return self.schedule.describe(self.scale * base_lr)
+
+
+@dataclass(frozen=True)
+class Product(Schedule):
+    """The product of schedules that share one clock; written `a * b`.
+
+    >>> (Linear(0.5, 1.0, steps=2) * Exponential(0.5))([0, 1, 2]).tolist()
+    [0.5, 0.375, 0.25]
+    """
+
+    parts: tuple[Schedule, ...] | Sequence[Schedule]
+
+    def __post_init__(self) -> None:
+        self._check(parts=_schedules(self._owner, "parts", self.parts))
+
+    def factor(self, t: Steps) -> Factors:
+        return cast(Factors, math.prod(part.factor(t) for part in self.parts))
+
+    def describe(self, base_lr: float = 1.0) -> str:
+        first, *rest = self.parts
+        return " × ".join([f"({first.describe(base_lr)})", *(f"({p.describe()})" for p in rest)])
+
+
+@dataclass(frozen=True)
+class Sequential(Schedule):
+    """Schedules one after the other; part i starts at step at[i−1], with its own clock at 0.
+
+    Written `sequence([a, b, c], at=[n, m])` or `a.then(b, at=n)`. The rule of torch's
+    `SequentialLR`, but milestones out of order are an error, not a phase that is silently skipped.
+
+    >>> sequence([Constant(0.1), Constant(1), Constant(0.01)], at=[2, 4])(range(6)).tolist()
+    [0.1, 0.1, 1.0, 1.0, 0.01, 0.01]
+    """
+
+    parts: tuple[Schedule, ...] | Sequence[Schedule]
+    at: tuple[int, ...] | Sequence[int]
+
+    def __post_init__(self) -> None:
+        parts = _schedules(self._owner, "parts", self.parts)
+        given = _checks.items(self._owner, "at", self.at, "a sequence of steps")
+        at = tuple(_checks.integer(self._owner, "at", step, low=1) for step in given)
+        if len(at) != len(parts) - 1:
+            raise _checks.refuse(self._owner, "at", at, f"{len(parts) - 1} steps, one per joint")
+        if any(later <= earlier for earlier, later in itertools.pairwise(at)):
+            raise _checks.refuse(self._owner, "at", at, "in increasing order")
+        self._check(parts=parts, at=at)
+
+    def factor(self, t: Steps) -> Factors:
+        current = np.searchsorted(np.array(self.at, dtype=np.int64), t, side="right")
+        starts = np.array((0, *self.at), dtype=np.int64)
+        factors = np.empty(t.shape)
+        for i, part in enumerate(self.parts):
+            here = current == i
+            factors[here] = part.factor(t[here] - starts[i])
+        return factors
+
+    def then(self, other: Schedule, at: int) -> Sequential:
+        """This sequence before step `at`, and from there `other`, whose clock restarts at 0."""
+        return sequence([*self.parts, other], at=[*self.at, at])
+
+    def describe(self, base_lr: float = 1.0) -> str:
+        first, *rest = (part.describe(base_lr) for part in self.parts)
+        return "; ".join(
+            [first, *(f"from step {at}: {text}" for at, text in zip(self.at, rest, strict=True))]
+        )
+
+
+def sequence(parts: Iterable[Schedule], at: Iterable[int]) -> Sequential:
+    """Schedules one after the other: part i begins at step at[i−1], its own clock at 0.
+
+    >>> sequence([Constant(0.1), Constant()], at=[5])
+    Sequential(parts=(Constant(value=0.1), Constant(value=1.0)), at=(5,))
+    """
+    return Sequential(
+        _schedules("sequence", "parts", parts),
+        _checks.items("sequence", "at", at, "a sequence of steps"),
+    )
+
+
+def _schedules(owner: str, name: str, value: Any) -> tuple[Schedule, ...]:
+    rule = "a sequence of schedules, at least one"
+    parts = _checks.items(owner, name, value, rule)
+    if not parts:
+        raise _checks.refuse(owner, name, value, rule)
+    for part in parts:
+        if not isinstance(part, Schedule):
+            raise _checks.refuse_type(owner, name, part, "a schedule, such as Cosine(steps=100)")
+    return parts
+
+
+def _listed(values: Sequence[object]) -> str:
+    *first, last = (str(value) for value in values)
+    return f"{', '.join(first)} and {last}" if first else last
