@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -79,7 +79,7 @@ def measured(value: float | Difference, spec: str = ".3g", percent: bool = False
     """
     scale = 100.0 if percent else 1.0
     if isinstance(value, Difference):
-        half = f"{value.half_width * scale:{spec.lstrip('+')}}"
+        half = f"{value.half_width * scale:{spec.lstrip('+')}}".replace("-", "−")
         return f"{measured(value.mean * scale, spec)} ± {half}{' points' if percent else ''}"
     return f"≈{float(value) * scale:{spec}}{'%' if percent else ''}".replace("-", "−")
 
@@ -151,7 +151,9 @@ class Table:
     caption: str = ""
 
     def __repr__(self) -> str:
-        return "\n".join(filter(None, [self.caption, self.frame.to_string(index=False)]))
+        # Not aligned: a measured number that is one character longer must not move its neighbors.
+        rows = [list(self.frame.columns), *self.frame.to_numpy().tolist()]
+        return "\n".join(filter(None, [self.caption, *(" | ".join(row) for row in rows)]))
 
     def _repr_html_(self) -> str:
         from html import escape
@@ -167,8 +169,8 @@ def table(columns: dict[str, Sequence[str]], caption: str = "") -> Table:
 
     >>> table({"rate": ["0.1"], "loss": [measured(0.25, ".2f")]}, caption="One run.")
     One run.
-    rate  loss
-     0.1 ≈0.25
+    rate | loss
+    0.1 | ≈0.25
     """
     import pandas as pd
 

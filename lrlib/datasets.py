@@ -226,7 +226,7 @@ def _read_mnist(folder: Path, which: str) -> tuple[Arrays, Arrays]:
         # The IDX format: two zeros, a type (8: unsigned bytes), the rank, the sizes, the data.
         rank = content[3]
         sizes = np.frombuffer(content, ">u4", count=rank, offset=4).astype(int)
-        return np.frombuffer(content, np.uint8, offset=4 + 4 * rank).reshape(sizes)
+        return np.frombuffer(content, np.uint8, offset=4 + 4 * rank).reshape(sizes).copy()
 
     def arrays(prefix: str) -> Arrays:
         return (

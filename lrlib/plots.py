@@ -53,13 +53,10 @@ STYLE: Any = {
 
 
 def figure(rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
-    """`plt.subplots` in the book's style; finish with `show`."""
-    with mpl.rc_context(STYLE):
-        width, height = 6.4, 3.6
-        options.setdefault(
-            "figsize", (width if columns == 1 else 8.4, height * (1 + 0.8 * (rows - 1)))
-        )
-        return plt.subplots(rows, columns, **options)
+    """`plt.subplots` in the book's style, which stays set; finish with `show`."""
+    mpl.rcParams.update(STYLE)
+    options.setdefault("figsize", (6.4 if columns == 1 else 8.4, 3.6 * (1 + 0.8 * (rows - 1))))
+    return plt.subplots(rows, columns, **options)
 
 
 def show(figure: Figure, alt: str, name: str = "") -> None:
@@ -74,9 +71,8 @@ def show(figure: Figure, alt: str, name: str = "") -> None:
 
     if len(alt) < 40:
         raise ValueError(f"show(alt={alt!r}): alt must say what the figure shows, in a sentence")
-    with mpl.rc_context(STYLE):
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     plt.close(figure)
     display(
         {"image/svg+xml": buffer.getvalue(), "text/plain": alt},

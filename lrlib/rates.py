@@ -267,9 +267,9 @@ def _cyclic(s: Any, i: int) -> Schedule:
     wave = Cyclic(1.0, high, up, round(s.total_size) - up)
 
     def factor(step: int) -> float:
-        t = np.asarray(step)
-        x = int(wave.cycle(t)) if s.scale_mode == "cycle" else step
-        return 1.0 + (high - 1.0) * float(wave.triangle(t)) * s._scale_fn_custom(x)
+        t = np.array([step])
+        x = int(wave.cycle(t)[0]) if s.scale_mode == "cycle" else step
+        return 1.0 + (high - 1.0) * float(wave.triangle(t)[0]) * s._scale_fn_custom(x)
 
     return Custom(factor)
 

@@ -42,7 +42,7 @@ class Schedule(ABC):
 
     @abstractmethod
     def factor(self, t: Steps) -> Factors:
-        """The formula, for an array of checked steps (int64, at least 0)."""
+        """The formula, for a one-dimensional array of checked steps (int64, at least 0)."""
 
     @abstractmethod
     def describe(self, base_lr: float = 1.0) -> str:
@@ -68,17 +68,19 @@ class Schedule(ABC):
             raise _checks.refuse_type(name, "t", t, "an integer step or an array of them")
         if steps.size and (steps.min() < 0 or steps.max() > np.iinfo(np.int64).max):
             raise _checks.refuse(name, "t", t, "a step of at least 0 (steps count from 0)")
+        # Always along one axis: numpy's powers of a single number differ in the last bit.
+        flat = steps.astype(np.int64).reshape(-1)
         with np.errstate(over="ignore", invalid="ignore"):
-            factors = np.asarray(self.factor(steps.astype(np.int64)), dtype=np.float64)
+            factors = np.asarray(self.factor(flat), dtype=np.float64)
         sound = np.isfinite(factors) & (factors >= 0)
         if not sound.all():
             worst = int(np.argmin(sound))
-            step, value = steps.reshape(-1)[worst], factors.reshape(-1)[worst]
+            step, value = flat[worst], factors[worst]
             raise ValueError(
                 f"{self!r}: the factor at step {step} is {value:g}, but a learning rate's factor "
                 "must be a finite number of at least 0"
             )
-        return factors if steps.ndim else float(factors)
+        return factors.reshape(steps.shape) if steps.ndim else float(factors[0])
 
     def lrs(self, base_lr: float, steps: int) -> Factors:
         """The rates of steps 0 … steps−1: `base_lr` times the factor, shape [steps].
@@ -654,8 +656,7 @@ class Custom(Schedule):
             raise _checks.refuse_type(self._owner, "function", self.function, rule)
 
     def factor(self, t: Steps) -> Factors:
-        values = [float(self.function(int(step))) for step in t.reshape(-1)]
-        return np.array(values, dtype=np.float64).reshape(t.shape)
+        return np.array([float(self.function(int(step))) for step in t], dtype=np.float64)
 
     def describe(self, base_lr: float = 1.0) -> str:
         name = getattr(self.function, "__name__", type(self.function).__name__)

@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.optim import lr_scheduler as ts
 from torch.optim.swa_utils import SWALR
@@ -181,7 +181,6 @@ def assert_equal_to_torch(make, steps: int, base_lrs) -> None:
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_from_torch_equals_trace(name: str) -> None:
-    @settings(max_examples=60, deadline=None)
     @given(STRATEGIES[name], st.lists(st.floats(0.01, 2.0), min_size=1, max_size=3))
     def check(make, base_lrs) -> None:
         assert_equal_to_torch(make, STEPS, base_lrs)
@@ -208,11 +207,7 @@ def test_equal_for_100_000_steps(make) -> None:
 
 def test_every_scheduler_of_torch_is_covered_or_refused() -> None:
     named = {name.split(" ")[0] for name in STRATEGIES} | {"ReduceLROnPlateau"}
-    offered = {
-        name
-        for name in ts.__all__
-        if isinstance(getattr(ts, name), type) and name not in ("LRScheduler", "EPOCH_DEPRECATION")
-    }
+    offered = {name for name in ts.__all__ if name != "LRScheduler"}
     assert offered <= named, "torch has a scheduler that from_torch is not tested with"
 
 
@@ -268,17 +263,21 @@ def test_a_checkpoint_of_to_torch_does_not_overwrite_the_schedule() -> None:
     assert lrlib.from_torch(fresh) == [Cosine(5)]
 
 
-@pytest.mark.parametrize("lr", [0.2, [0.2, 0.3]])
-def test_set_lr_reaches_every_group(lr) -> None:
+def test_set_lr_reaches_every_group() -> None:
     groups = [{"params": [torch.zeros(1)]}, {"params": [torch.zeros(1)]}]
-    optimizer = torch.optim.Adam(groups, lr=torch.tensor(0.1), capturable=False, foreach=False)
+    optimizer = torch.optim.SGD(groups, lr=0.1)
+    lrlib.set_lr(optimizer, 0.2)
+    assert lrlib.current_lrs(optimizer) == [0.2, 0.2]
+    lrlib.set_lr(optimizer, [0.2, 0.3])
+    assert lrlib.current_lrs(optimizer) == [0.2, 0.3]
+
+
+def test_set_lr_fills_a_tensor_rate_in_place() -> None:
+    optimizer = torch.optim.Adam([torch.zeros(1)], lr=torch.tensor(0.1), foreach=False)
     tensor = optimizer.param_groups[0]["lr"]
-    lrlib.set_lr(optimizer, lr)
-    expected = [0.2, 0.2] if lr == 0.2 else [0.2, 0.3]
-    if tensor is optimizer.param_groups[1]["lr"]:
-        pytest.skip("torch shares one tensor between the groups")
-    assert lrlib.current_lrs(optimizer) == pytest.approx(expected)
-    assert optimizer.param_groups[0]["lr"] is tensor, "a tensor rate is filled in place"
+    lrlib.set_lr(optimizer, 0.25)
+    assert optimizer.param_groups[0]["lr"] is tensor
+    assert tensor.item() == 0.25
 
 
 @pytest.mark.parametrize("lr", [-0.1, math.nan, math.inf, "0.1", True, [0.1], [0.1, -1.0], None])

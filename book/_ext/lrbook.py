@@ -14,8 +14,8 @@ from typing import Any
 
 from docutils import nodes
 from docutils.parsers.rst import directives
-from sphinx.directives.patches import Figure
 from sphinx.application import Sphinx
+from sphinx.directives.patches import Figure
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
@@ -64,6 +64,7 @@ class Measured(SphinxRole):
     """{measured}`notebook/name`: a glued text, in the flow of the sentence."""
 
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        """The text as an inline node."""
         found = find(self, self.text, "text")
         return [nodes.inline("", found["text"] if found else "?", classes=["measured"])], []
 
@@ -74,6 +75,7 @@ class NotebookFigure(Figure, SphinxDirective):
     option_spec = Figure.option_spec | {"name": directives.unchanged_required}
 
     def run(self) -> list[nodes.Node]:
+        """The figure node, its picture written where the site finds it."""
         notebook, _, name = self.arguments[0].partition("/")
         found = find(self, self.arguments[0], "svg")
         if found is None:

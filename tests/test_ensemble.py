@@ -1,0 +1,240 @@
+"""Run i of a stack is what an ordinary loop with the same seed and settings gives."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from lrlib import Constant, Cosine, Linear, Run, fit, fit_many, grid, load, mlp, seeded, small_cnn
+from lrlib.datasets import Split
+from lrlib.ensemble import _Stack, _stacked_forward
+from lrlib.training import evaluate
+
+DATA = load("digits")
+SMALL = dataclasses.replace(DATA, train=Split(DATA.train.x[:200], DATA.train.y[:200]))
+EPOCHS, BATCH = 3, 48  # 200 samples: the last batch has 8
+STEPS = EPOCHS * SMALL.steps_per_epoch(BATCH)
+
+OPTIMIZERS = {
+    "SGD": torch.optim.SGD,
+    "momentum": partial(torch.optim.SGD, momentum=0.9),
+    "Nesterov": partial(torch.optim.SGD, momentum=0.9, nesterov=True, weight_decay=5e-4),
+    "weight decay": partial(torch.optim.SGD, weight_decay=0.01),
+    "Adam": torch.optim.Adam,
+    "Adam, weight decay": partial(torch.optim.Adam, betas=(0.8, 0.95), eps=1e-6, weight_decay=0.01),
+    "AdamW": partial(torch.optim.AdamW, weight_decay=0.1),
+}
+
+
+class Residual(nn.Module):
+    """Not a plain chain of layers, so it goes through torch.func; with a tied weight and a norm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(64, 24)
+        self.norm = nn.LayerNorm(24)
+        self.mix = nn.Linear(24, 24, bias=False)
+        self.scale = nn.Parameter(torch.ones(()))
+        self.head = nn.Linear(24, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.norm(torch.tanh(self.first(x.flatten(1))))
+        return self.head(h + self.scale * self.mix(self.mix(h)))
+
+
+MODELS = {
+    "mlp": lambda: mlp(64, 24, 16, 10),
+    "cnn": lambda: small_cnn(width=4),
+    "residual": Residual,
+}
+
+
+def runs_for(name: str) -> list[Run]:
+    scale = 0.02 if name.startswith("Adam") else 1.0
+    return [
+        Run(Constant(), 0.1 * scale, seed=0),
+        Run(Cosine(STEPS), 0.2 * scale, seed=0),
+        Run(Cosine(STEPS), 0.2 * scale, seed=7),
+        Run(Linear(0.1, 1.0, 10), 0.05 * scale, seed=3),
+    ]
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_equals_fit_run_by_run(name: str, model: str) -> None:
+    model_fn, optimizer, runs = MODELS[model], OPTIMIZERS[name], runs_for(name)
+    many = fit_many(
+        model_fn, SMALL, runs, epochs=EPOCHS, batch_size=BATCH, optimizer=optimizer, test=True
+    )
+    for i, run in enumerate(runs):
+        single = seeded(model_fn, run.seed).to(SMALL.train.y.device)
+        history = fit(
+            single,
+            SMALL,
+            optimizer(single.parameters(), lr=run.base_lr),
+            epochs=EPOCHS,
+            schedule=run.schedule,
+            batch_size=BATCH,
+            seed=run.seed,
+        )
+        weights = torch.cat([p.detach().flatten() for p in single.parameters()])
+        # Two orders of the same float32 sums; 50 steps let the difference grow a little.
+        torch.testing.assert_close(many.weights[i], weights, rtol=2e-3, atol=2e-4)
+        assert many.train_loss[i] == pytest.approx(history.train_loss, rel=1e-3)
+        assert many.validation_loss[i] == pytest.approx(history.validation_loss, rel=1e-3)
+        accuracy = evaluate(single, SMALL.test).accuracy
+        assert many.test_accuracy[i] == pytest.approx(accuracy, abs=1.5 / len(SMALL.test.y))
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        lambda: mlp(64, 24, 10),
+        lambda: nn.Sequential(
+            nn.AvgPool2d(2), nn.Flatten(), nn.Linear(16, 8, bias=False), nn.Tanh(), nn.Linear(8, 10)
+        ),
+    ],
+)
+@pytest.mark.parametrize("shared", [True, False])
+def test_layer_by_layer_equals_torch_func(layers, shared: bool) -> None:
+    device = DATA.train.y.device
+    stack = _Stack(layers, [0, 1, 2], device)
+    x = DATA.train.x[:12] if shared else DATA.train.x[:36].unflatten(0, (3, 12))
+    # A module that is no Sequential takes the general way.
+    general = _stacked_forward(_Wrapped(layers()))
+    views = {f"inner.{name}": view for name, view in stack._views.items()}
+    torch.testing.assert_close(stack(x, shared), general(views, x, shared))
+
+
+class _Wrapped(nn.Module):
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.inner(x)
+
+
+def test_a_run_that_diverges_does_not_disturb_the_others() -> None:
+    calm = [Run(base_lr=0.1, seed=seed) for seed in range(3)]
+    wild = Run(base_lr=1e6, seed=9)
+    alone = fit_many(MODELS["mlp"], SMALL, [*calm, Run(base_lr=0.1, seed=9)], epochs=4)
+    beside = fit_many(MODELS["mlp"], SMALL, [*calm, wild], epochs=4)
+    assert not np.isfinite(beside.train_loss[3, -1]) or beside.train_loss[3, -1] > 2
+    assert torch.equal(alone.weights[:3], beside.weights[:3])
+
+
+def test_runs_that_share_a_seed_share_weights_and_batches() -> None:
+    result = fit_many(
+        MODELS["mlp"], SMALL, [Run(base_lr=0.1, seed=5), Run(base_lr=0.1, seed=5)], epochs=2
+    )
+    assert torch.equal(result.weights[0], result.weights[1])
+
+
+SWEEP = grid({"constant": Constant(), "cosine": Cosine(STEPS)}, [0.05, 0.2], range(3))
+
+
+def test_shards_give_the_same_as_one_stack() -> None:
+    whole = fit_many(MODELS["mlp"], SMALL, SWEEP, epochs=EPOCHS, batch_size=BATCH)
+    cut = fit_many(MODELS["mlp"], SMALL, SWEEP, epochs=EPOCHS, batch_size=BATCH, shard_size=5)
+    assert cut.runs == whole.runs
+    torch.testing.assert_close(cut.weights, whole.weights, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(cut.validation_loss, whole.validation_loss, rtol=1e-4)
+
+
+def test_a_cluster_gives_the_same_as_this_process() -> None:
+    joblib = pytest.importorskip("joblib")
+    distributed = pytest.importorskip("distributed")
+    settings = dict(epochs=EPOCHS, batch_size=BATCH, shard_size=5)
+    data = load("digits", device="cpu")
+    here = fit_many(MODELS["mlp"], data, SWEEP, **settings)
+    with (
+        distributed.LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            dashboard_address=None,
+            env={"OMP_NUM_THREADS": str(torch.get_num_threads())},
+        ) as cluster,
+        distributed.Client(cluster),
+        joblib.parallel_config("dask"),
+    ):
+        there = fit_many(MODELS["mlp"], data, SWEEP, **settings)
+    assert torch.equal(here.weights, there.weights)
+    np.testing.assert_array_equal(here.validation_accuracy, there.validation_accuracy)
+
+
+def test_where_and_frame() -> None:
+    result = fit_many(MODELS["mlp"], SMALL, SWEEP, epochs=2)
+    part = result.where("cosine", 0.2)
+    assert len(part) == 3
+    assert {(run.label, run.base_lr) for run in part.runs} == {("cosine", 0.2)}
+    frame = result.frame()
+    assert len(frame) == 12
+    assert frame["test_accuracy"].isna().all(), "the test split is not looked at unasked"
+    with pytest.raises(ValueError, match="the labels are 'constant', 'cosine'"):
+        result.where("linear")
+
+
+UNSTACKABLE = {
+    "BatchNorm2d.*GroupNorm": lambda: nn.Sequential(
+        nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(72, 10)
+    ),
+    "Dropout.*random": lambda: nn.Sequential(nn.Flatten(), nn.Dropout(0.1), nn.Linear(64, 10)),
+    "float32": lambda: mlp(64, 10).double(),
+    "require a gradient": lambda: mlp(64, 10).requires_grad_(False),
+}
+
+
+@pytest.mark.parametrize("reason", UNSTACKABLE)
+def test_what_cannot_be_stacked_says_why(reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        fit_many(UNSTACKABLE[reason], SMALL, [Run()], epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "reason"),
+    [
+        (torch.optim.RMSprop, "not RMSprop"),
+        (partial(torch.optim.SGD, momentum=0.9, dampening=0.5), "dampening=0.5"),
+        (partial(torch.optim.Adam, amsgrad=True), "amsgrad=True"),
+        (partial(torch.optim.SGD, speed=9), "speed"),
+        ("sgd", "must make a torch optimizer"),
+    ],
+)
+def test_an_optimizer_that_is_not_supported_says_what(optimizer, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        fit_many(MODELS["mlp"], SMALL, [Run()], epochs=1, optimizer=optimizer)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "start"),
+    [
+        (dict(runs=[]), r"fit_many\(runs="),
+        (dict(runs=[0.1]), r"fit_many\(runs="),
+        (dict(epochs=0), r"fit_many\(epochs="),
+        (dict(batch_size=0), r"fit_many\(batch_size="),
+        (dict(shard_size=0), r"fit_many\(shard_size="),
+    ],
+)
+def test_bad_arguments_are_named(arguments: dict, start: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=start):
+        fit_many(MODELS["mlp"], SMALL, **{"runs": [Run()], "epochs": 1, **arguments})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "start"),
+    [
+        (dict(schedule=0.1), r"Run\(schedule="),
+        (dict(base_lr=-1), r"Run\(base_lr="),
+        (dict(seed=1.5), r"Run\(seed="),
+        (dict(label=3), r"Run\(label="),
+    ],
+)
+def test_a_bad_run_is_named(arguments: dict, start: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=start):
+        Run(**arguments)

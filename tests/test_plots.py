@@ -1,0 +1,54 @@
+"""Figures carry alt text that says something, are the same file every time, and can be read."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from matplotlib import colors as mpl_colors
+
+from lrlib import Cosine, StepDecay, plots
+
+
+@pytest.fixture
+def displayed(monkeypatch) -> list[dict]:
+    seen: list[dict] = []
+    monkeypatch.setattr(
+        "IPython.display.display",
+        lambda data, raw, metadata: seen.append(data | metadata["lrlib"]),
+    )
+    return seen
+
+
+def test_a_figure_is_shown_as_vector_graphics_with_its_alt_text(displayed) -> None:
+    def draw() -> str:
+        fig, alt = plots.lr_curve({"cosine": Cosine(50), "step": StepDecay(10)}, 50, 0.1, "Two")
+        plots.show(fig, alt, name="two")
+        return displayed[-1]["image/svg+xml"]
+
+    first, second = draw(), draw()
+    assert first == second, "the same figure is the same file"
+    assert "<svg" in first
+    assert "from 0.1 to 0 along half a cosine wave over 50 steps" in displayed[0]["alt"]
+    assert displayed[0]["name"] == "two"
+
+
+def test_alt_text_must_say_something(displayed) -> None:
+    fig, _ = plots.figure()
+    with pytest.raises(ValueError, match="must say what the figure shows"):
+        plots.show(fig, "a plot")
+
+
+def test_a_band_is_the_mean_and_its_interval() -> None:
+    fig, axes = plots.figure()
+    runs = np.random.default_rng(0).normal(size=(8, 5))
+    mean = plots.band(axes, np.arange(5), runs, "#0072b2")
+    np.testing.assert_allclose(mean, runs.mean(axis=0))
+    plots.plt.close(fig)
+
+
+@pytest.mark.parametrize("color", sorted({*plots.COLORS.values(), *plots.CYCLE}))
+def test_colors_have_the_contrast_that_lines_need_on_white(color: str) -> None:
+    channels = np.array(mpl_colors.to_rgb(color))
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    luminance = float(linear @ [0.2126, 0.7152, 0.0722])
+    assert 1.05 / (luminance + 0.05) >= 3
