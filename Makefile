@@ -44,8 +44,8 @@ lint: $(READY) ## Format the code, and check style and types
 
 requirements: $(READY) ## Renew every pin in requirements.txt from pyproject.toml
 	@$(BIN)/python -m pip install --quiet uv
-	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate --extra book --extra test --extra pins pyproject.toml --output-file requirements.new
-	@{ sed -n '/^#/p;/^$$/q' requirements.txt; cat requirements.new; } > requirements.next && mv requirements.next requirements.txt && rm requirements.new
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate --extra book --extra test --extra pins pyproject.toml --output-file $(VENV)/pins.txt
+	@{ sed -n '/^#/p' requirements.txt; echo; cat $(VENV)/pins.txt; } > $(VENV)/requirements.txt && mv $(VENV)/requirements.txt requirements.txt
 
 rename-repository: $(READY) ## Point every launch link, setup cell and citation at URL=https://…
 	@$(BIN)/python book/tools/rename_repository.py "$(URL)"

@@ -1,0 +1,221 @@
+"""`make bench`: lrlib against ordinary loops, each pair measured side by side in one run.
+
+Machines are noisy, so a pair is measured alternately several times and the ratio of the medians is
+reported. The table goes to book/results/benchmarks.json with machine and versions.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+
+import lrlib
+from lrlib.datasets import Dataset, data_folder
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "book" / "results" / "benchmarks.json"
+
+
+def seconds(action: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    action()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+def side_by_side(ours: Callable[[], object], theirs: Callable[[], object], times: int = 5):
+    """The median seconds of both, measured in turn after one warm-up each."""
+    ours(), theirs()
+    pairs = [(seconds(ours), seconds(theirs)) for _ in range(times)]
+    return tuple(statistics.median(side) for side in zip(*pairs, strict=True))
+
+
+def ordinary_loop(model, train, validation, epochs: int, batch_size: int) -> None:
+    """The loop of most tutorials: DataLoader, torch.optim, a validation pass every epoch."""
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    train = DataLoader(train, batch_size=batch_size, shuffle=True)
+    validation = DataLoader(validation, batch_size=batch_size)
+    for _ in range(epochs):
+        model.train()
+        total = 0.0
+        for x, y in train:
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(x), y)
+            loss.backward()
+            optimizer.step()
+            total += loss.item() * len(y)
+        model.eval()
+        with torch.no_grad():
+            for x, y in validation:
+                logits = model(x)
+                total += F.cross_entropy(logits, y).item() * len(y)
+                total += (logits.argmax(dim=1) == y).sum().item()
+
+
+SGD = partial(torch.optim.SGD, momentum=0.9)
+
+
+def digits_sweep() -> dict:
+    data = lrlib.load("digits", device="cpu")
+    model_fn = partial(lrlib.mlp, 64, 64, 32, 10)
+    runs = [lrlib.Run(base_lr=0.1, seed=seed) for seed in range(64)]
+
+    def ours() -> None:
+        lrlib.fit_many(model_fn, data, runs, epochs=10, optimizer=SGD)
+
+    def theirs() -> None:
+        ordinary_loop(
+            model_fn(), TensorDataset(*data.train), TensorDataset(*data.validation), 10, 32
+        )
+
+    stacked, one = side_by_side(ours, theirs)
+    return row(
+        "fit_many, 64 runs of the digits MLP, a run",
+        "the same run, ordinary loop",
+        one,
+        stacked / 64,
+        60,
+    )
+
+
+def mnist_data(samples: int = 12_000) -> tuple[Dataset, object]:
+    """lrlib's MNIST, cut to `samples`, and torchvision's data set as the source article uses it."""
+    from dataclasses import replace
+
+    from torchvision import datasets, transforms
+
+    data = lrlib.load("mnist", device="cpu")
+    cut = lrlib.datasets.Split(data.train.x[:samples], data.train.y[:samples])
+    validation = lrlib.datasets.Split(data.validation.x[:2000], data.validation.y[:2000])
+    source = datasets.MNIST(
+        data_folder(), train=True, download=True, transform=transforms.ToTensor()
+    )
+    return replace(data, train=cut, validation=validation), source
+
+
+def mnist_sweep(runs: int) -> list[dict]:
+    data, source = mnist_data()
+    samples = len(data.train.y)
+    model_fn = partial(lrlib.mlp, 784, 64, 32, 10)
+    theirs_train = torch.utils.data.Subset(source, range(samples))
+    theirs_validation = torch.utils.data.Subset(source, range(samples, samples + 2000))
+
+    def theirs() -> None:
+        ordinary_loop(model_fn(), theirs_train, theirs_validation, 1, 32)
+
+    def stacked() -> None:
+        many = [lrlib.Run(base_lr=0.1, seed=seed) for seed in range(runs)]
+        lrlib.fit_many(model_fn, data, many, epochs=1, optimizer=SGD)
+
+    def single() -> None:
+        model = model_fn()
+        lrlib.fit(model, data, SGD(model.parameters(), lr=0.1), epochs=1)
+
+    many, one = side_by_side(stacked, theirs, times=3)
+    fit, again = side_by_side(single, theirs, times=3)
+    source_loop = "the source article's loop (DataLoader over torchvision's MNIST)"
+    return [
+        row(f"fit_many, {runs} runs of the MNIST MLP, a run", source_loop, one, many / runs, 15),
+        row("fit, one run of the MNIST MLP", source_loop, again, fit, 4),
+    ]
+
+
+def curve() -> dict:
+    steps = 100_000
+    schedule = lrlib.Linear(0.01, 1, 5000).then(lrlib.Cosine(95_000), at=5000)
+
+    def theirs() -> None:
+        optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.1)
+        schedulers = torch.optim.lr_scheduler
+        scheduler = schedulers.SequentialLR(
+            optimizer,
+            [
+                schedulers.LinearLR(optimizer, 0.01, 1.0, 5000),
+                schedulers.CosineAnnealingLR(optimizer, 95_000),
+            ],
+            [5000],
+        )
+        optimizer.step()
+        for _ in range(steps - 1):
+            scheduler.step()
+
+    ours, stepped = side_by_side(lambda: schedule.lrs(0.1, steps), theirs, times=3)
+    return row("a 100,000-step curve", "stepping torch's scheduler", stepped, ours, 100)
+
+
+def imports() -> dict:
+    def starting(what: str) -> Callable[[], object]:
+        return lambda: subprocess.run([sys.executable, "-c", f"import {what}"], check=True)
+
+    ours, torch_alone = side_by_side(starting("lrlib"), starting("torch"), times=5)
+    return {
+        "what": "import lrlib",
+        "against": "import torch",
+        "seconds": ours,
+        "against_seconds": torch_alone,
+        "ratio": ours / torch_alone,
+        "aim": "≤ 1.1× its time",
+    }
+
+
+def row(what: str, against: str, theirs: float, ours: float, aim: int) -> dict:
+    return {
+        "what": what,
+        "against": against,
+        "seconds": ours,
+        "against_seconds": theirs,
+        "ratio": theirs / ours,
+        "aim": f"≥ {aim}× cheaper",
+    }
+
+
+def arithmetic_floor() -> float:
+    """GFLOP/s of a large float32 matrix product: what this machine can do at best."""
+    a = torch.randn(1024, 1024)
+    best = min(seconds(lambda: a @ a) for _ in range(20))
+    return 2 * 1024**3 / best / 1e9
+
+
+def main() -> None:
+    rows = [digits_sweep()]
+    if (data_folder() / "MNIST" / "raw" / "train-images-idx3-ubyte.gz").exists():
+        rows += mnist_sweep(32)
+    else:
+        print(f"MNIST is not in {data_folder()}: its rows are left out (set LRLIB_DATA)")
+    rows += [curve(), imports()]
+    report = {
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "gflops": round(arithmetic_floor()),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "rows": rows,
+    }
+    for entry in rows:
+        print(
+            f"{entry['ratio']:8.3g}×  ({entry['aim']})  {entry['what']}: {entry['seconds']:.2g} s"
+            f"  |  {entry['against']}: {entry['against_seconds']:.2g} s"
+        )
+    print({key: value for key, value in report.items() if key != "rows"})
+    RESULTS.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""Claims are no decoration: alter a formula or a measurement a little, and the notebook fails."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lrlib.claims import ClaimError
+
+CHAPTERS = Path(__file__).resolve().parents[2] / "chapters"
+
+
+def run(notebook: str, old: str, new: str, only: tuple[str, ...] = ()) -> None:
+    """Runs the notebook's code with `old` replaced; `only` cells that hold one of these."""
+    cells = json.loads((CHAPTERS / f"{notebook}.ipynb").read_text(encoding="utf-8"))["cells"]
+    sources = ["".join(c["source"]) for c in cells if c["cell_type"] == "code"][1:]
+    if only:
+        sources = [source for source in sources if any(part in source for part in only)]
+    whole = "\n\n".join(sources)
+    assert old in whole, f"{notebook} no longer holds {old!r}: choose another line to alter"
+    exec(compile(whole.replace(old, new, 1), notebook, "exec"), {"__name__": "notebook"})
+
+
+NOISE, STEP, NETWORK = (
+    f"01-decay-theory/{name}" for name in ("noise-floor", "step-size", "a-real-network")
+)
+FORMULA = "return lr * noise**2 / (curvature"
+CHAINS = "(CURVATURE * w + noise * xi)"
+EDGE = ("import", "def dot", "trails = ", "settled = ")
+
+
+@pytest.mark.parametrize(
+    ("notebook", "old", "new", "claim", "only"),
+    [
+        (NOISE, FORMULA, "return 1.05 * lr * noise**2 / (curvature", "within the sampling", ()),
+        (NOISE, FORMULA, "return 0.95 * lr * noise**2 / (curvature", "within the sampling", ()),
+        # The noise times √1.05 makes the measured floor 5 % higher.
+        (NOISE, CHAINS, "(CURVATURE * w + 1.0247 * noise * xi)", "within the sampling", ()),
+        (NOISE, CHAINS, "(CURVATURE * w + 0.9747 * noise * xi)", "within the sampling", ()),
+        (NOISE, "decay=first * CURVATURE", "decay=0.999 * first * CURVATURE", "1/t schedule", ()),
+        (
+            NOISE,
+            "lr * CURVATURE) ** 2 * m + lr**2",
+            "1.01 * lr * CURVATURE) ** 2 * m + lr**2",
+            "20 rates",
+            (),
+        ),
+        (STEP, "w -= lr * gradient", "w -= 1.001 * lr * gradient", "multiplies the distance", ()),
+        (STEP, "w += lr * gradient", "w -= lr * gradient", "With a plus", ()),
+        (STEP, "lr = 2 / (1 + kappa)", "lr = 1.8 / (1 + kappa)", "in proportion", ()),
+        (
+            NETWORK,
+            "dot(product, vector).item()",
+            "1.2 * dot(product, vector).item()",
+            "stays within 10 %",
+            EDGE,
+        ),
+    ],
+)
+def test_an_altered_notebook_fails(notebook, old, new, claim, only, capsys) -> None:
+    with pytest.raises(ClaimError, match=claim):
+        run(notebook, old, new, only)
+
+
+def test_unaltered_it_passes(capsys) -> None:
+    run(STEP, "", "")
+    run(NETWORK, "", "", EDGE)

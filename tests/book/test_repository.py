@@ -1,0 +1,125 @@
+"""What the repository promises about itself: commands, pins, one address, one voice."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+URL = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]["url"]
+
+
+def tracked() -> list[Path]:
+    done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip("not a git checkout")
+    return [ROOT / name for name in done.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+def read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        return ""
+
+
+def test_the_readme_names_commands_that_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", read(ROOT / "Makefile"), re.M))
+    named = set(re.findall(r"`make ([a-z-]+)", read(ROOT / "README.md")))
+    assert {"book", "test"} <= named <= targets
+
+
+def test_make_help_names_every_command() -> None:
+    done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    phony = re.search(r"\.PHONY: (.*)", read(ROOT / "Makefile"))
+    assert phony
+    for target in phony[1].split():
+        assert f"make {target} " in done.stdout
+
+
+def test_every_dependency_is_pinned() -> None:
+    project = tomllib.loads(read(ROOT / "pyproject.toml"))["project"]
+    pins = dict(re.findall(r"^([\w.-]+)==([^\s;]+)", read(ROOT / "requirements.txt"), re.M))
+    extras = project["optional-dependencies"]
+    for requirement in [*project["dependencies"], *extras["book"], *extras["test"]]:
+        name = re.split(r"[\[<>=]", requirement)[0]
+        assert name.lower() in {pin.lower() for pin in pins}, f"run `make requirements` for {name}"
+    for requirement in extras["pins"]:
+        name, version = requirement.split("==")
+        assert pins[name] == version
+
+
+def test_lrlib_asks_for_lower_bounds_only() -> None:
+    project = tomllib.loads(read(ROOT / "pyproject.toml"))["project"]
+    for requirement in project["dependencies"]:
+        assert re.fullmatch(r"[\w-]+>=[\d.]+", requirement), "or Colab's torch would be replaced"
+
+
+def test_one_address_everywhere() -> None:
+    owner_and_name = URL.split("/", 3)[3]
+    others = re.compile(r"github\.com/([\w.-]+/[\w.-]+?)(?=[\"'\s)/`]|\.git|$)", re.M)
+    allowed = {owner_and_name}
+    for path in tracked():
+        if path.suffix in {".md", ".yml", ".ipynb", ".toml", ".cff"}:
+            found = set(others.findall(read(path)))
+            assert found <= allowed, f"{path.relative_to(ROOT)} names {found - allowed}"
+
+
+def test_the_address_can_be_changed_in_one_go(tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    for path in tracked():
+        target = copy / path.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    subprocess.run(["git", "init", "--quiet", copy], check=True)
+    subprocess.run(["git", "add", "--all"], cwd=copy, check=True)
+    script = copy / "book" / "tools" / "rename_repository.py"
+    new = "https://github.com/someone/else"
+    subprocess.run([sys.executable, script, new], check=True, capture_output=True)
+    left = [p for p in copy.rglob("*") if p.is_file() and ".git" not in p.parts and URL in read(p)]
+    assert left == []
+    assert f"git+{new}" in read(copy / "chapters" / "01-decay-theory" / "step-size.ipynb")
+    refused = subprocess.run([sys.executable, script, "not a url"], capture_output=True, text=True)
+    assert refused.returncode
+    assert "URL='not a url'" in refused.stderr
+
+
+def test_layers_import_only_downward() -> None:
+    order = [
+        "_checks",
+        "devices",
+        "schedules",
+        "claims",
+        "datasets",
+        "models",
+        "rates",
+        "training",
+        "ensemble",
+        "plots",
+    ]
+    for path in (ROOT / "lrlib").glob("*.py"):
+        source = read(path)
+        assert not re.search(r"^\s*(import|from) (chapters|book|tests)", source, re.M)
+        if path.stem == "__init__":
+            continue
+        used = re.findall(r"^from lrlib\.(\w+) import", source, re.M)
+        used += re.findall(r"_checks", source)[:1] if path.stem != "_checks" else []
+        for module in used:
+            assert order.index(module) < order.index(path.stem), f"{path.stem} imports {module}"
+
+
+def test_every_module_opens_with_its_one_idea() -> None:
+    for folder in ("lrlib", "book/tools", "book/_ext", "tests"):
+        for path in (ROOT / folder).rglob("*.py"):
+            assert read(path).startswith('"""'), path
+
+
+def test_the_repository_stays_small() -> None:
+    assert sum(path.stat().st_size for path in tracked()) < 30_000_000

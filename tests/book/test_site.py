@@ -1,0 +1,138 @@
+"""The built site: no warning, no broken link, alt text everywhere, nothing from another host."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+import yaml
+from bs4 import BeautifulSoup
+
+ROOT = Path(__file__).resolve().parents[2]
+HTML = ROOT / "_build" / "html"
+CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+
+
+def toc_pages() -> list[str]:
+    toc = (ROOT / "_toc.yml").read_text(encoding="utf-8")
+    return re.findall(r"(?:root|file): (\S+)", toc)
+
+
+@pytest.fixture(scope="module")
+def pages() -> dict[str, BeautifulSoup]:
+    """The site's own pages by name, built now: a warning is an error."""
+    done = subprocess.run(
+        [sys.executable, ROOT / "book" / "tools" / "build.py"], capture_output=True, text=True
+    )
+    if done.returncode:
+        report = [line for line in (done.stdout + done.stderr).splitlines() if "WARNING" in line]
+        pytest.fail("the site was not built:\n" + ("\n".join(report) or done.stderr), pytrace=False)
+    return {
+        name: BeautifulSoup((HTML / f"{name}.html").read_text(encoding="utf-8"), "html.parser")
+        for name in toc_pages()
+    }
+
+
+def test_every_page_of_the_contents_has_a_title_and_a_description(pages) -> None:
+    descriptions = set()
+    for name, page in pages.items():
+        assert page.find("h1"), name
+        meta = page.find("meta", {"name": "description"})
+        if not name.startswith("chapters/") or name.endswith("/index"):
+            assert meta, f"{name} has no description"
+            assert meta["content"] not in descriptions
+            descriptions.add(meta["content"])
+
+
+def test_links_and_anchors_resolve(pages) -> None:
+    broken = []
+    ids = {}
+    for name, page in pages.items():
+        ids[(HTML / f"{name}.html").resolve()] = {tag["id"] for tag in page.find_all(id=True)}
+    for name, page in pages.items():
+        here = (HTML / f"{name}.html").resolve()
+        for tag in page.find_all(href=True):
+            link = urlsplit(tag["href"])
+            if link.scheme or link.netloc:
+                continue
+            target = (here.parent / unquote(link.path)).resolve() if link.path else here
+            if not target.exists():
+                broken.append(f"{name}: {tag['href']}")
+            elif link.fragment and target in ids and link.fragment not in ids[target]:
+                broken.append(f"{name}: {tag['href']} (no such anchor)")
+    assert broken == []
+
+
+def test_every_picture_says_what_it_shows(pages) -> None:
+    shown = 0
+    for name, page in pages.items():
+        for image in page.select("article img"):
+            shown += 1
+            alt = image.get("alt", "")
+            assert len(alt) > 60, f"{name}: {image['src']} has the alt text {alt!r}"
+            assert not re.search(r"\.(svg|png)|_images", alt), alt
+    assert shown >= 15
+
+
+def test_nothing_is_loaded_from_another_host(pages) -> None:
+    for name, page in pages.items():
+        loaded = [tag["src"] for tag in page.find_all(src=True)]
+        loaded += [
+            tag["href"]
+            for tag in page.find_all("link", href=True)
+            if "canonical" not in tag.get("rel", [])
+        ]
+        outside = [url for url in loaded if urlsplit(url).netloc]
+        assert outside == [], name
+    for sheet in HTML.rglob("*.css"):
+        assert not re.search(r"url\(['\"]?https?:", sheet.read_text(encoding="utf-8")), sheet
+
+
+def test_mathematics_is_rendered_without_a_script(pages) -> None:
+    chapter = pages["chapters/01-decay-theory/index"]
+    assert len(chapter.select(".katex")) > 50
+    for name, page in pages.items():
+        article = page.find("article")
+        for math in article.select(".math"):
+            assert math.select(".katex"), f"{name}: {math.get_text()[:60]}"
+        assert not article.select(".katex-error"), name
+        for code in article(["code", "pre", "script", "style", "annotation"]):
+            code.extract()
+        assert "$" not in article.get_text(), f"{name}: mathematics that was not read as such"
+
+
+def test_numbers_and_figures_of_the_narrative_come_from_its_notebooks(pages) -> None:
+    chapter = pages["chapters/01-decay-theory/index"]
+    numbers = [tag.get_text() for tag in chapter.select("span.measured")]
+    assert len(numbers) >= 10
+    assert all(re.search(r"\d", number) for number in numbers)
+    assert len(chapter.select("figure img")) >= 8
+
+
+def test_every_notebook_page_has_its_launch_buttons(pages) -> None:
+    owner_and_name = CONFIG["repository"]["url"].split("/", 3)[3]
+    for name, page in pages.items():
+        if not (ROOT / f"{name}.ipynb").exists():
+            continue
+        links = [tag["href"] for tag in page.find_all("a", href=True)]
+        colab = f"https://colab.research.google.com/github/{owner_and_name}/blob/main/{name}.ipynb"
+        assert colab in links, name
+        assert any("mybinder.org" in link and owner_and_name in link for link in links), name
+
+
+def test_the_reference_holds_every_public_name(pages) -> None:
+    import lrlib
+
+    ids = {tag["id"] for tag in pages["book/lrlib"].find_all(id=True)}
+    for name in lrlib.__all__:
+        home = getattr(lrlib, name).__module__
+        assert f"{home}.{name}" in ids, name
+
+
+def test_a_search_finds_a_term(pages) -> None:
+    index = (HTML / "searchindex.js").read_text(encoding="utf-8")
+    assert "noise" in index
