@@ -9,6 +9,7 @@ from lrlib.datasets import DataError, Dataset, load
 from lrlib.devices import device
 from lrlib.ensemble import Run, Runs, fit_many, grid
 from lrlib.models import cifar_resnet34, mlp, seeded, small_cnn
+from lrlib.param_groups import by_name, layerwise_decay, split_weight_decay, summary
 from lrlib.rates import current_lrs, from_torch, set_lr, to_torch, trace
 from lrlib.schedules import (
     Constant,
@@ -58,6 +59,7 @@ __all__ = [
     "Schedule",
     "StepDecay",
     "WarmupStableDecay",
+    "by_name",
     "cifar_resnet34",
     "claim",
     "current_lrs",
@@ -69,6 +71,7 @@ __all__ = [
     "glue",
     "grid",
     "interval",
+    "layerwise_decay",
     "load",
     "measured",
     "mlp",
@@ -79,6 +82,8 @@ __all__ = [
     "sequence",
     "set_lr",
     "small_cnn",
+    "split_weight_decay",
+    "summary",
     "table",
     "to_torch",
     "trace",

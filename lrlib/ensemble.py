@@ -8,7 +8,7 @@ little arithmetic. Stacking R runs pays that overhead once for all of them. Run 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from torch.optim import Optimizer
 from lrlib import _checks
 from lrlib.datasets import Dataset, Split
 from lrlib.models import seeded
+from lrlib.param_groups import match_names
 from lrlib.schedules import Constant, Schedule
 from lrlib.training import batch_order
 
@@ -34,12 +35,17 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Run:
-    """One training of a sweep: its schedule, base rate and seed, and a label to find it by."""
+    """One training of a sweep: its schedule, base rate and seed, and a label to find it by.
+
+    `scales` gives layers their own rates: factors of the base rate by parameter name, as
+    `param_groups.by_name` matches them, such as {"7.*": 1, "*": 0.1}; 0 freezes.
+    """
 
     schedule: Schedule = field(default_factory=Constant)
     base_lr: float = 0.1
     seed: int = 0
     label: str = ""
+    scales: Mapping[str, float] | None = field(default=None, hash=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.schedule, Schedule):
@@ -48,6 +54,14 @@ class Run:
             raise _checks.refuse_type("Run", "label", self.label, "a string")
         object.__setattr__(self, "base_lr", _checks.number("Run", "base_lr", self.base_lr))
         object.__setattr__(self, "seed", _checks.integer("Run", "seed", self.seed))
+        if self.scales is not None:
+            rule = "a dict from name patterns to factors, such as {'7.*': 1, '*': 0.1}"
+            if not isinstance(self.scales, Mapping) or not self.scales:
+                raise _checks.refuse_type("Run", "scales", self.scales, rule)
+            checked = {
+                k: _checks.number("Run", f"scales: {k!r}", v) for k, v in self.scales.items()
+            }
+            object.__setattr__(self, "scales", checked)
 
 
 def grid(
@@ -132,6 +146,7 @@ def fit_many(
     epochs: int,
     batch_size: int = 32,
     optimizer: MakeOptimizer = torch.optim.SGD,
+    initial: Tensor | None = None,
     test: bool = False,
     shard_size: int | None = None,
     progress: bool = False,
@@ -142,6 +157,7 @@ def fit_many(
     its own rate at every step (`base_lr` times its schedule). `optimizer` is what `fit` would be
     given, before it has its parameters: SGD, Adam or AdamW, their options by
     `functools.partial(torch.optim.SGD, momentum=0.9)`; its lr is replaced by the runs' own.
+    With `initial` the runs start from these weights, [runs, parameters] as in `Runs.weights`.
     With `test=True` the final models see the test split, once.
 
     `shard_size` cuts the sweep into stacks of that many runs, dealt out by joblib:
@@ -166,15 +182,18 @@ def fit_many(
     epochs = _checks.integer("fit_many", "epochs", epochs, low=1)
     batch_size = _checks.integer("fit_many", "batch_size", batch_size, low=1)
     _update_rule(optimizer)  # says early, and here, what is not supported
+    if initial is not None and (not isinstance(initial, Tensor) or len(initial) != len(runs)):
+        raise _checks.refuse("fit_many", "initial", initial, f"a tensor with {len(runs)} rows")
+    settings = (epochs, batch_size, optimizer, test, progress)
     if shard_size is None:
-        return _fit_stack(model_fn, data, runs, epochs, batch_size, optimizer, test, progress)
+        return _fit_stack(model_fn, data, runs, initial, *settings)
     import joblib
 
     size = _checks.integer("fit_many", "shard_size", shard_size, low=1)
-    shards = [runs[start : start + size] for start in range(0, len(runs), size)]
+    shards = [slice(start, start + size) for start in range(0, len(runs), size)]
     parts = joblib.Parallel()(
         joblib.delayed(_fit_stack)(
-            model_fn, data, shard, epochs, batch_size, optimizer, test, progress
+            model_fn, data, runs[shard], None if initial is None else initial[shard], *settings
         )
         for shard in shards
     )
@@ -196,6 +215,7 @@ def _fit_stack(
     model_fn: Callable[[], nn.Module],
     data: Dataset,
     runs: tuple[Run, ...],
+    initial: Tensor | None,
     epochs: int,
     batch_size: int,
     optimizer: MakeOptimizer,
@@ -204,7 +224,10 @@ def _fit_stack(
 ) -> Runs:
     x, y = data.train
     stack = _Stack(model_fn, [run.seed for run in runs], y.device)
+    if initial is not None:
+        stack.start_from(initial)
     rule = _update_rule(optimizer)
+    scales = stack.scales([run.scales for run in runs])
     steps = epochs * data.steps_per_epoch(batch_size)
     lrs = torch.stack(
         [torch.from_numpy(run.schedule.lrs(run.base_lr, steps)) for run in runs], dim=1
@@ -218,7 +241,7 @@ def _fit_stack(
             flat = chosen.reshape(-1)
             inputs = x.index_select(0, flat).unflatten(0, chosen.shape)
             loss = _cross_entropy(stack(inputs), y.index_select(0, flat).view(chosen.shape))
-            rule(stack.weights, stack.gradients(loss), lrs[step])
+            rule(stack.weights, stack.gradients(loss), lrs[step] * scales)
             total += loss.detach() * chosen.shape[1]
             step += 1
         train_loss[:, epoch] = (total / len(y)).cpu()
@@ -288,7 +311,31 @@ class _Stack:
         self._views = {
             name: view.requires_grad_() for name, view in zip(shapes, views, strict=True)
         }
+        self._shapes = shapes
         self._forward = _stacked_forward(model)
+
+    @torch.no_grad()
+    def start_from(self, initial: Tensor) -> None:
+        """Replaces the weights of all runs."""
+        if initial.shape != self.weights.shape:
+            expected = tuple(self.weights.shape)
+            raise _checks.refuse(
+                "fit_many", "initial", tuple(initial.shape), f"of shape {expected}"
+            )
+        self.weights.copy_(initial)
+
+    def scales(self, wanted: Sequence[Mapping[str, float] | None]) -> Tensor | float:
+        """Each weight's factor of its run's rate, [R, P]; just 1 where no run asks for any."""
+        if not any(wanted):
+            return 1.0
+        rows = []
+        for scales in wanted:
+            patterns = scales or {"*": 1.0}
+            matched = match_names("Run(scales)", self._shapes, patterns)
+            sizes = torch.tensor([shape.numel() for shape in self._shapes.values()])
+            factors = torch.tensor([patterns[matched[name]] for name in self._shapes])
+            rows.append(factors.repeat_interleave(sizes))
+        return torch.stack(rows).to(self.weights.device)
 
     def __call__(self, x: Tensor, shared: bool = False) -> Tensor:
         """Logits [R, batch, classes] of inputs [R, batch, …], or of [batch, …] that all share."""

@@ -13,6 +13,7 @@ from torch import nn
 from lrlib import Constant, Cosine, Linear, Run, fit, fit_many, grid, load, mlp, seeded, small_cnn
 from lrlib.datasets import Split
 from lrlib.ensemble import _Stack, _stacked_forward
+from lrlib.param_groups import by_name
 from lrlib.training import evaluate
 
 DATA = load("digits")
@@ -89,6 +90,41 @@ def test_equals_fit_run_by_run(name: str, model: str) -> None:
         assert many.validation_loss[i] == pytest.approx(history.validation_loss, rel=1e-3)
         accuracy = evaluate(single, SMALL.test).accuracy
         assert many.test_accuracy[i] == pytest.approx(accuracy, abs=1.5 / len(SMALL.test.y))
+
+
+@pytest.mark.parametrize("name", ["momentum", "AdamW"])
+def test_per_layer_rates_and_given_weights_equal_fit(name: str) -> None:
+    optimizer, scale = OPTIMIZERS[name], 0.02 if name == "AdamW" else 1.0
+    scales = {"1.*": 0.0, "*.bias": 2.0, "*": 0.5}
+    runs = [Run(Cosine(STEPS), 0.1 * scale, seed, scales=scales) for seed in (0, 1)]
+    runs.append(Run(Cosine(STEPS), 0.1 * scale, 1))
+    singles = [seeded(MODELS["mlp"], 10 + i).to(SMALL.train.y.device) for i in range(3)]
+    flat = lambda model: torch.cat([p.detach().flatten() for p in model.parameters()])
+    initial = torch.stack([flat(model) for model in singles])
+    many = fit_many(
+        MODELS["mlp"],
+        SMALL,
+        runs,
+        epochs=EPOCHS,
+        batch_size=BATCH,
+        optimizer=optimizer,
+        initial=initial,
+        shard_size=2,
+    )
+    for i, (run, model) in enumerate(zip(runs, singles, strict=True)):
+        patterns = {k: v * run.base_lr for k, v in (run.scales or {"*": 1.0}).items()}
+        fit(
+            model,
+            SMALL,
+            optimizer(by_name(model, patterns)),
+            epochs=EPOCHS,
+            schedule=run.schedule,
+            batch_size=BATCH,
+            seed=run.seed,
+        )
+        torch.testing.assert_close(many.weights[i], flat(model), rtol=2e-3, atol=2e-4)
+    frozen = slice(0, 64 * 24 + 24)
+    assert torch.equal(many.weights[0, frozen], initial[0, frozen]), "a rate of 0 freezes"
 
 
 @pytest.mark.parametrize(
@@ -219,6 +255,10 @@ def test_an_optimizer_that_is_not_supported_says_what(optimizer, reason: str) ->
         (dict(epochs=0), r"fit_many\(epochs="),
         (dict(batch_size=0), r"fit_many\(batch_size="),
         (dict(shard_size=0), r"fit_many\(shard_size="),
+        (dict(initial=torch.zeros(3, 5)), r"fit_many\(initial="),
+        (dict(initial=torch.zeros(1, 5)), r"fit_many\(initial="),
+        (dict(runs=[Run(scales={"9.*": 1, "*": 1})]), r"Run\(scales\): '9\.\*' matches no"),
+        (dict(runs=[Run(scales={"1.*": 1})]), r"Run\(scales\): no pattern matches 3\.weight"),
     ],
 )
 def test_bad_arguments_are_named(arguments: dict, start: str) -> None:
@@ -233,6 +273,8 @@ def test_bad_arguments_are_named(arguments: dict, start: str) -> None:
         (dict(base_lr=-1), r"Run\(base_lr="),
         (dict(seed=1.5), r"Run\(seed="),
         (dict(label=3), r"Run\(label="),
+        (dict(scales={"*": -1}), r"Run\(scales"),
+        (dict(scales=[0.1]), r"Run\(scales="),
     ],
 )
 def test_a_bad_run_is_named(arguments: dict, start: str) -> None:

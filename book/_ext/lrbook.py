@@ -18,6 +18,7 @@ from sphinx.application import Sphinx
 from sphinx.directives.patches import Figure
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
+from sphinxcontrib import katex
 
 logger = logging.getLogger(__name__)
 
@@ -91,6 +92,8 @@ class NotebookFigure(Figure, SphinxDirective):
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
+    # Seconds for Node to start and to answer; the defaults of 5 fail on a busy machine.
+    katex.STARTUP_TIMEOUT = katex.RENDER_TIMEOUT = 120.0
     app.add_role("measured", Measured())
     app.add_directive("notebook-figure", NotebookFigure)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -22,20 +24,25 @@ def node_folder() -> str:
 
 def main() -> int:
     began = time.perf_counter()
-    environment = os.environ | {
-        "PATH": os.pathsep.join([node_folder(), os.environ["PATH"]]),
-        # A long wait for Node to start costs nothing; the default of 30 s fails a busy machine.
-        "KATEX_STARTUP_TIMEOUT": "120",
-    }
+    path = os.pathsep.join([node_folder(), os.environ["PATH"]])
     command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(ROOT)]
     # -n: every reference must resolve. -W --keep-going: report all warnings, then fail.
-    done = subprocess.run(
-        [*command, "-n", "-W", "--keep-going", "-q", *sys.argv[1:]], env=environment, cwd=ROOT
+    build = subprocess.Popen(
+        [*command, "-n", "-W", "--keep-going", "-q", *sys.argv[1:]],
+        env=os.environ | {"PATH": path},
+        cwd=ROOT,
+        start_new_session=True,
     )
+    try:
+        failed = build.wait()
+    finally:
+        # A build that fails or is interrupted leaves the Node process that renders mathematics.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(build.pid, signal.SIGTERM)
     page = ROOT / "_build" / "html" / "index.html"
-    if done.returncode or not page.exists():
+    if failed or not page.exists():
         print("The site was not built; the warnings above name file and line.", file=sys.stderr)
-        return done.returncode or 1
+        return failed or 1
     print(f"Built in {time.perf_counter() - began:.0f} s: open {page.relative_to(ROOT)}")
     return 0
 

@@ -97,6 +97,7 @@ def test_layers_import_only_downward() -> None:
         "devices",
         "schedules",
         "claims",
+        "param_groups",
         "datasets",
         "models",
         "rates",

@@ -26,7 +26,10 @@ def toc_pages() -> list[str]:
 def pages() -> dict[str, BeautifulSoup]:
     """The site's own pages by name, built now: a warning is an error."""
     done = subprocess.run(
-        [sys.executable, ROOT / "book" / "tools" / "build.py"], capture_output=True, text=True
+        [sys.executable, ROOT / "book" / "tools" / "build.py"],
+        capture_output=True,
+        text=True,
+        timeout=600,
     )
     if done.returncode:
         report = [line for line in (done.stdout + done.stderr).splitlines() if "WARNING" in line]
