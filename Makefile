@@ -1,6 +1,6 @@
 # The commands of the README. Each one sets up what it needs; a second call installs nothing.
 .DEFAULT_GOAL := help
-.PHONY: help book test lab execute bench lint requirements rename-repository clean
+.PHONY: help book test lab execute record bench lint requirements rename-repository clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -35,6 +35,9 @@ lab: $(READY) ## Open the notebooks in JupyterLab
 
 execute: $(READY) ## Run all notebooks from clean kernels and store their outputs; NB=path for one
 	@$(BIN)/python book/tools/execute.py $(NB)
+
+record: $(READY) ## Run the recorded experiment of the notebook NB=path, which takes minutes
+	@$(BIN)/python book/tools/record.py $(NB)
 
 bench: $(READY) ## Measure lrlib against ordinary loops, side by side
 	@$(BIN)/python tests/bench/bench.py

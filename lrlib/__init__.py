@@ -11,6 +11,7 @@ from lrlib.ensemble import Run, Runs, fit_many, grid
 from lrlib.models import cifar_resnet34, mlp, seeded, small_cnn
 from lrlib.param_groups import by_name, layerwise_decay, split_weight_decay, summary
 from lrlib.rates import current_lrs, from_torch, set_lr, to_torch, trace
+from lrlib.recorded import recorded
 from lrlib.schedules import (
     Constant,
     Cosine,
@@ -76,6 +77,7 @@ __all__ = [
     "measured",
     "mlp",
     "paired_difference",
+    "recorded",
     "resume",
     "save",
     "seeded",

@@ -98,7 +98,7 @@ def test_only_figures_and_progress_are_not_compared(notebook: dict) -> None:
             continue
         shows = [m for o in cell["outputs"] for m in o.get("data", {})]
         source = text(cell)
-        assert "image/svg+xml" in shows or "progress=True" in source or "timeit" in source, source
+        assert "image/svg+xml" in shows or "tqdm" in source or "timeit" in source, source
 
 
 def test_most_cells_are_compared(notebook: dict) -> None:

@@ -94,6 +94,7 @@ def test_the_address_can_be_changed_in_one_go(tmp_path: Path) -> None:
 def test_layers_import_only_downward() -> None:
     order = [
         "_checks",
+        "recorded",
         "devices",
         "schedules",
         "claims",
