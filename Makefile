@@ -9,6 +9,8 @@ READY := $(VENV)/.ready
 # sphinxcontrib-katex finds Node on the PATH; the wheel puts it beside Python.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 JOBS ?= 2
+# One thread for each of the workers: threads that compete for cores slow small networks tenfold.
+TEST := OMP_NUM_THREADS=1 $(BIN)/pytest
 
 help: ## Say what each command does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,8 +29,8 @@ book: $(READY) ## Build the site into _build/html; a warning is an error
 test: $(READY) ## Lint, types, unit tests, every notebook re-run and compared, the site built and checked
 	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check . && echo "ruff: clean"
 	@$(BIN)/mypy
-	$(BIN)/pytest tests --doctest-modules lrlib --numprocesses $(JOBS) --dist loadfile --durations 5
-	$(BIN)/pytest --nbval --nbval-current-env --nbval-sanitize-with tests/book/nbval.cfg --nbval-cell-timeout 120 -o addopts= chapters --ignore-glob '*/.ipynb_checkpoints' --numprocesses $(JOBS) --dist loadfile --durations 5
+	$(TEST) tests --doctest-modules lrlib --numprocesses $(JOBS) --dist loadfile --durations 5
+	$(TEST) --nbval --nbval-current-env --nbval-sanitize-with tests/book/nbval.cfg --nbval-cell-timeout 120 -o addopts= chapters --ignore-glob '*/.ipynb_checkpoints' --numprocesses $(JOBS) --dist loadfile --durations 5
 
 lab: $(READY) ## Open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab chapters
