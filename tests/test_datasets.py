@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import pickle
 import struct
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -180,6 +181,51 @@ def test_a_fetched_set_is_moved_into_place_whole(tiny_mnist: Path, monkeypatch) 
     assert {path.name for path in tiny_mnist.iterdir()} == {p.name for p in served.iterdir()}
     assert [p.name for p in data_folder().iterdir()] == ["MNIST"], "no temporary folder is left"
     assert len(load("mnist").test.y) == 30, "and the second time without a server"
+
+
+@pytest.fixture
+def tiny_cifar10(tmp_path: Path, monkeypatch) -> Path:
+    """A folder with a small data set in CIFAR-10's format, whose sums torchvision is told."""
+    rng = np.random.default_rng(0)
+    base = tmp_path / "data" / vision.CIFAR10.base_folder
+    base.mkdir(parents=True)
+    sums = []
+    for name in ("data_batch_1", "data_batch_2", "test_batch"):
+        batch = {
+            "data": rng.integers(0, 256, (50, 3072), dtype=np.uint8),
+            "labels": [i % 10 for i in range(50)],
+        }
+        content = pickle.dumps(batch)
+        (base / name).write_bytes(content)
+        sums.append([name, hashlib.md5(content).hexdigest()])
+    monkeypatch.setattr(vision.CIFAR10, "train_list", sums[:2])
+    monkeypatch.setattr(vision.CIFAR10, "test_list", sums[2:])
+    monkeypatch.setenv("LRLIB_DATA", str(tmp_path / "data"))
+    return base
+
+
+def test_cifar10_is_read_from_its_files(tiny_cifar10: Path) -> None:
+    data = load("cifar10", device="cpu")
+    assert [len(s.y) for s in (data.train, data.validation, data.test)] == [80, 20, 50]
+    assert data.shape == (3, 32, 32)
+    # A channel's plane of the first test image, back in its 0 … 255.
+    raw = pickle.loads((tiny_cifar10 / "test_batch").read_bytes())["data"][0]
+    plane = data.test.x[0, 1]
+    expected = torch.from_numpy(raw[1024:2048].reshape(32, 32).copy()).float()
+    scale = (expected[0, 1] - expected[0, 0]) / (plane[0, 1] - plane[0, 0])
+    torch.testing.assert_close(
+        (plane - plane[0, 0]) * scale + expected[0, 0], expected, atol=0.05, rtol=0
+    )
+
+
+def test_an_altered_pickle_is_never_opened(tiny_cifar10: Path) -> None:
+    class Malicious:
+        def __reduce__(self):
+            return (exec, ("raise SystemExit('executed')",))
+
+    (tiny_cifar10 / "data_batch_2").write_bytes(pickle.dumps(Malicious()))
+    with pytest.raises(DataError, match="data_batch_2 is damaged or altered"):
+        load("cifar10")
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch) -> None:

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import joblib
 import numpy as np
 import torch
 from torch.nn import functional as F
@@ -70,13 +71,15 @@ def ordinary_loop(model, train, validation, epochs: int, batch_size: int) -> Non
 SGD = partial(torch.optim.SGD, momentum=0.9)
 
 
-def digits_sweep() -> dict:
+def digits_sweep(processes: int = 1) -> dict:
     data = lrlib.load("digits", device="cpu")
     model_fn = partial(lrlib.mlp, 64, 64, 32, 10)
     runs = [lrlib.Run(base_lr=0.1, seed=seed) for seed in range(64)]
 
     def ours() -> None:
-        lrlib.fit_many(model_fn, data, runs, epochs=10, optimizer=SGD)
+        shard = None if processes == 1 else 64 // processes
+        with joblib.parallel_config("loky", n_jobs=processes):
+            lrlib.fit_many(model_fn, data, runs, epochs=10, optimizer=SGD, shard_size=shard)
 
     def theirs() -> None:
         ordinary_loop(
@@ -85,7 +88,7 @@ def digits_sweep() -> dict:
 
     stacked, one = side_by_side(ours, theirs)
     return row(
-        "fit_many, 64 runs of the digits MLP, a run",
+        f"fit_many, 64 runs of the digits MLP, {processes} process(es), a run",
         "the same run, ordinary loop",
         one,
         stacked / 64,
@@ -192,7 +195,7 @@ def arithmetic_floor() -> float:
 
 
 def main() -> None:
-    rows = [digits_sweep()]
+    rows = [digits_sweep(processes=1), digits_sweep(processes=2)]
     if (data_folder() / "MNIST" / "raw" / "train-images-idx3-ubyte.gz").exists():
         rows += mnist_sweep(32)
     else:
