@@ -26,9 +26,10 @@ def main() -> int:
     began = time.perf_counter()
     path = os.pathsep.join([node_folder(), os.environ["PATH"]])
     command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(ROOT)]
-    # -n: every reference must resolve. -W --keep-going: report all warnings, then fail.
+    # --all: Sphinx would not copy a changed stylesheet where no page changed. -n: every reference
+    # must resolve. -W --keep-going: report all warnings, then fail.
     build = subprocess.Popen(
-        [*command, "-n", "-W", "--keep-going", "-q", *sys.argv[1:]],
+        [*command, "--all", "-n", "-W", "--keep-going", "-q", *sys.argv[1:]],
         env=os.environ | {"PATH": path},
         cwd=ROOT,
         start_new_session=True,
