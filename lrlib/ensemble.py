@@ -244,7 +244,7 @@ def _fit_stack(
             rule(stack.weights, stack.gradients(loss), lrs[step] * scales)
             total += loss.detach() * chosen.shape[1]
             step += 1
-        train_loss[:, epoch] = (total / len(y)).cpu()
+        train_loss[:, epoch] = (total / len(y)).cpu().numpy()
         validation_loss[:, epoch], validation_accuracy[:, epoch] = stack.evaluate(data.validation)
     test_accuracy = stack.evaluate(data.test)[1] if test else np.full(len(runs), np.nan)
     return Runs(

@@ -292,9 +292,10 @@ def _swa(s: Any, i: int) -> Schedule:
     end = _relative(s, i, s.optimizer.param_groups[i]["swa_lr"])
     if s.anneal_epochs == 0:
         return Constant(end)
-    if s._anneal_strategy == "cos":
-        return Cosine(s.anneal_epochs, end)
-    return Linear(1.0, end, s.anneal_epochs)
+    # The strategy's name is not kept by every torch; its function is.
+    if s.anneal_func(0.25) == 0.25:
+        return Linear(1.0, end, s.anneal_epochs)
+    return Cosine(s.anneal_epochs, end)
 
 
 _CLOSED_FORMS: dict[type, Callable[[Any, int], Schedule]] = {
@@ -335,6 +336,8 @@ def _held_or_ratio(form: Schedule, t: int) -> float:
     return 1.0 if now == before else now / before
 
 
+# Whether SequentialLR enters a part by a full `step(0)`, as it did before torch had `_update_lr`.
+_JOINT_IS_A_STEP = not hasattr(LRScheduler, "_update_lr")
 # Have no rate of their own to start from when SequentialLR reaches them: they go on from the last.
 _NO_RESTART = {torch_schedulers.MultiplicativeLR, SWALR}
 
@@ -417,7 +420,10 @@ def _sequential_stepper(scheduler: Any, i: int) -> Callable[[int, float], float]
         clock = t - starts[current]
         if t == 0:
             return steppers[current](0, initial)
-        if clock or type(parts[current]) is SWALR:
+        if type(parts[current]) is SWALR:
+            # SWALR counts its steps itself; older torches let the joint be one of them.
+            return steppers[current](clock + (current > 0 and _JOINT_IS_A_STEP), lr)
+        if clock:
             return steppers[current](clock, lr)
         if type(parts[current]) is torch_schedulers.MultiplicativeLR:
             return float(lr * parts[current].lr_lambdas[i](0))
