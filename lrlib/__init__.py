@@ -10,6 +10,7 @@ from lrlib.devices import device
 from lrlib.ensemble import Run, Runs, fit_many, grid
 from lrlib.models import cifar_resnet34, mlp, seeded, small_cnn
 from lrlib.param_groups import by_name, layerwise_decay, split_weight_decay, summary
+from lrlib.plateau import PlateauRule, decisions
 from lrlib.rates import current_lrs, from_torch, set_lr, to_torch, trace
 from lrlib.recorded import recorded
 from lrlib.schedules import (
@@ -53,6 +54,7 @@ __all__ = [
     "MultiStep",
     "OneCycle",
     "Piecewise",
+    "PlateauRule",
     "Polynomial",
     "Recurrence",
     "Run",
@@ -64,6 +66,7 @@ __all__ = [
     "cifar_resnet34",
     "claim",
     "current_lrs",
+    "decisions",
     "device",
     "evaluate",
     "fit",

@@ -23,6 +23,7 @@ from lrlib import _checks
 from lrlib.datasets import Dataset, Split
 from lrlib.models import seeded
 from lrlib.param_groups import match_names
+from lrlib.plateau import PlateauRule
 from lrlib.schedules import Constant, Schedule
 from lrlib.training import batch_order
 
@@ -38,7 +39,8 @@ class Run:
     """One training of a sweep: its schedule, base rate and seed, and a label to find it by.
 
     `scales` gives layers their own rates: factors of the base rate by parameter name, as
-    `param_groups.by_name` matches them, such as {"7.*": 1, "*": 0.1}; 0 freezes.
+    `param_groups.by_name` matches them, such as {"7.*": 1, "*": 0.1}; 0 freezes. `plateau` lowers
+    the base rate as the run goes, as in `fit`.
     """
 
     schedule: Schedule = field(default_factory=Constant)
@@ -46,12 +48,17 @@ class Run:
     seed: int = 0
     label: str = ""
     scales: Mapping[str, float] | None = field(default=None, hash=False)
+    plateau: PlateauRule | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.schedule, Schedule):
             raise _checks.refuse_type("Run", "schedule", self.schedule, "an lrlib schedule")
         if not isinstance(self.label, str):
             raise _checks.refuse_type("Run", "label", self.label, "a string")
+        if not isinstance(self.plateau, PlateauRule | None):
+            raise _checks.refuse_type("Run", "plateau", self.plateau, "a PlateauRule or None")
+        if self.plateau and isinstance(self.plateau.min_lr, tuple):
+            raise _checks.refuse("Run", "plateau", self.plateau, "a rule with a single min_lr")
         object.__setattr__(self, "base_lr", _checks.number("Run", "base_lr", self.base_lr))
         object.__setattr__(self, "seed", _checks.integer("Run", "seed", self.seed))
         if self.scales is not None:
@@ -86,8 +93,9 @@ class Runs:
     """What happened in a sweep; the first axis of every array counts the runs.
 
     train_loss, validation_loss, validation_accuracy: float64 [runs, epochs]; test_accuracy:
-    float64 [runs], NaN unless it was asked for; weights: float32 [runs, parameters], the final
-    ones, in the order of `model.parameters()`. A run that diverged has NaN losses.
+    float64 [runs], NaN unless it was asked for; lr: float64 [runs, epochs], the rate of each
+    epoch's last step; weights: float32 [runs, parameters], the final ones, in the order of
+    `model.parameters()`. A run that diverged has NaN losses.
     """
 
     runs: tuple[Run, ...]
@@ -95,6 +103,7 @@ class Runs:
     validation_loss: Floats
     validation_accuracy: Floats
     test_accuracy: Floats
+    lr: Floats
     weights: Tensor
 
     def __len__(self) -> int:
@@ -118,6 +127,7 @@ class Runs:
             self.validation_loss[chosen],
             self.validation_accuracy[chosen],
             self.test_accuracy[chosen],
+            self.lr[chosen],
             self.weights[chosen],
         )
 
@@ -207,6 +217,7 @@ def _concatenate(parts: Sequence[Runs]) -> Runs:
         np.concatenate([part.validation_loss for part in parts]),
         np.concatenate([part.validation_accuracy for part in parts]),
         np.concatenate([part.test_accuracy for part in parts]),
+        np.concatenate([part.lr for part in parts]),
         torch.cat([part.weights for part in parts]),
     )
 
@@ -228,28 +239,48 @@ def _fit_stack(
         stack.start_from(initial)
     rule = _update_rule(optimizer)
     scales = stack.scales([run.scales for run in runs])
-    steps = epochs * data.steps_per_epoch(batch_size)
-    lrs = torch.stack(
-        [torch.from_numpy(run.schedule.lrs(run.base_lr, steps)) for run in runs], dim=1
-    ).float()
-    lrs = lrs.to(y.device).unsqueeze(2)  # [steps, runs, 1]
-    train_loss, validation_loss, validation_accuracy = np.empty((3, len(runs), epochs))
-    step = 0
+    per_epoch = data.steps_per_epoch(batch_size)
+    factors = np.stack([run.schedule.lrs(1.0, epochs * per_epoch) for run in runs], axis=1)
+    rates = _BaseRates(runs)
+    train_loss, validation_loss, validation_accuracy, lr = np.empty((4, len(runs), epochs))
     for epoch in _epochs(epochs, len(runs), progress):
         total = torch.zeros(len(runs), device=y.device)
-        for chosen in _batches(runs, len(y), batch_size, epoch, y.device):
+        planned = factors[epoch * per_epoch : (epoch + 1) * per_epoch] * rates.now
+        lrs = torch.from_numpy(planned).float().to(y.device).unsqueeze(2)  # [steps, runs, 1]
+        for step, chosen in enumerate(_batches(runs, len(y), batch_size, epoch, y.device)):
             flat = chosen.reshape(-1)
             inputs = x.index_select(0, flat).unflatten(0, chosen.shape)
             loss = _cross_entropy(stack(inputs), y.index_select(0, flat).view(chosen.shape))
             rule(stack.weights, stack.gradients(loss), lrs[step] * scales)
             total += loss.detach() * chosen.shape[1]
-            step += 1
         train_loss[:, epoch] = (total / len(y)).cpu().numpy()
         validation_loss[:, epoch], validation_accuracy[:, epoch] = stack.evaluate(data.validation)
+        lr[:, epoch] = planned[-1]
+        rates.after(validation_loss[:, epoch], validation_accuracy[:, epoch])
     test_accuracy = stack.evaluate(data.test)[1] if test else np.full(len(runs), np.nan)
     return Runs(
-        runs, train_loss, validation_loss, validation_accuracy, test_accuracy, stack.weights
+        runs, train_loss, validation_loss, validation_accuracy, test_accuracy, lr, stack.weights
     )
+
+
+class _BaseRates:
+    """Each run's base rate `now`, [runs]: it stays, unless the run has a plateau rule."""
+
+    def __init__(self, runs: Sequence[Run]) -> None:
+        self.now = np.array([run.base_lr for run in runs])
+        rows: dict[PlateauRule, list[int]] = {}
+        for row, run in enumerate(runs):
+            if run.plateau:
+                rows.setdefault(run.plateau, []).append(row)
+        self._rows = rows
+        self._states = {rule: rule.start(self.now[chosen]) for rule, chosen in rows.items()}
+
+    def after(self, loss: Floats, accuracy: Floats) -> None:
+        """Lets every rule see its runs' validation metric."""
+        for rule, chosen in self._rows.items():
+            metric = rule.metrics(loss, accuracy)[chosen]
+            self._states[rule] = rule.step(self._states[rule], metric)
+            self.now[chosen] = self._states[rule].lr
 
 
 def _epochs(epochs: int, runs: int, progress: bool) -> Iterable[int]:

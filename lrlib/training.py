@@ -20,6 +20,7 @@ from torch.optim import Optimizer
 
 from lrlib import _checks
 from lrlib.datasets import Dataset, Split
+from lrlib.plateau import PlateauRule
 from lrlib.rates import current_lrs, set_lr
 from lrlib.schedules import Constant, Schedule
 
@@ -83,6 +84,7 @@ def fit(
     *,
     epochs: int,
     schedule: Schedule | None = None,
+    plateau: PlateauRule | None = None,
     batch_size: int = 32,
     seed: int = 0,
     history: History | None = None,
@@ -91,8 +93,10 @@ def fit(
     """Trains until `epochs` are done, and returns what happened.
 
     `schedule` gives the factor of each group's base rate (its `initial_lr`, or the rate that it
-    has now) at every step; without one the rates stay. `seed` decides the order of the batches.
-    With the `history` of an earlier call (see `resume`) the run goes on where that one ended.
+    has now) at every step; without one the rates stay. A `plateau` rule lowers these base rates as
+    it goes, by the validation loss, or in mode "max" by the validation accuracy. `seed` decides the
+    order of the batches. With the `history` of an earlier call (see `resume`) the run goes on where
+    that one ended.
 
     >>> from lrlib import Cosine, load, mlp, seeded
     >>> data, model = load("digits", device="cpu"), seeded(lambda: mlp(64, 32, 10), seed=0)
@@ -107,12 +111,20 @@ def fit(
     schedule = Constant() if schedule is None else schedule
     if not isinstance(schedule, Schedule):
         raise _checks.refuse_type("fit", "schedule", schedule, "an lrlib schedule")
+    if plateau is not None and not isinstance(plateau, PlateauRule):
+        raise _checks.refuse_type("fit", "plateau", plateau, "a PlateauRule")
     history = History() if history is None else history
     base_lrs = [
         float(group.setdefault("initial_lr", group["lr"])) for group in optimizer.param_groups
     ]
     x, y = data.train
     factors = schedule.lrs(1.0, epochs * data.steps_per_epoch(batch_size)).tolist()
+    if plateau:
+        # The rule is a function of the metrics, so that the history is all it needs to resume.
+        state = plateau.start(base_lrs)
+        for metric in plateau.metrics(history.validation_loss, history.validation_accuracy):
+            state = plateau.step(state, metric)
+        base_lrs = state.lr.tolist()
     remaining = range(history.epochs, epochs)
     for epoch in _with_bar(remaining, epochs) if progress else remaining:
         model.train()
@@ -130,6 +142,9 @@ def fit(
         history.train_loss.append(torch.stack(losses).sum().item() / len(y))
         history.validation_loss.append(validation.loss)
         history.validation_accuracy.append(validation.accuracy)
+        if plateau:
+            state = plateau.step(state, plateau.metrics(*validation))
+            base_lrs = state.lr.tolist()
     return history
 
 

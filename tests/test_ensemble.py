@@ -10,7 +10,20 @@ import pytest
 import torch
 from torch import nn
 
-from lrlib import Constant, Cosine, Linear, Run, fit, fit_many, grid, load, mlp, seeded, small_cnn
+from lrlib import (
+    Constant,
+    Cosine,
+    Linear,
+    PlateauRule,
+    Run,
+    fit,
+    fit_many,
+    grid,
+    load,
+    mlp,
+    seeded,
+    small_cnn,
+)
 from lrlib.datasets import Split
 from lrlib.ensemble import _Stack, _stacked_forward
 from lrlib.param_groups import by_name
@@ -125,6 +138,29 @@ def test_per_layer_rates_and_given_weights_equal_fit(name: str) -> None:
         torch.testing.assert_close(many.weights[i], flat(model), rtol=2e-3, atol=2e-4)
     frozen = slice(0, 64 * 24 + 24)
     assert torch.equal(many.weights[0, frozen], initial[0, frozen]), "a rate of 0 freezes"
+
+
+def test_plateau_rules_act_on_each_run_as_in_fit() -> None:
+    eager = PlateauRule(factor=0.5, patience=0, threshold=0.05)
+    rules = [eager, None, PlateauRule(mode="max", factor=0.1, patience=0, threshold=0.5), eager]
+    runs = [Run(Linear(0.1, 1.0, 10), 0.4, seed, plateau=rule) for seed, rule in enumerate(rules)]
+    many = fit_many(MODELS["mlp"], SMALL, runs, epochs=8, batch_size=BATCH, shard_size=3)
+    for i, run in enumerate(runs):
+        model = seeded(MODELS["mlp"], run.seed).to(SMALL.train.y.device)
+        history = fit(
+            model,
+            SMALL,
+            torch.optim.SGD(model.parameters(), lr=run.base_lr),
+            epochs=8,
+            schedule=run.schedule,
+            plateau=run.plateau,
+            batch_size=BATCH,
+            seed=run.seed,
+        )
+        assert many.lr[i] == pytest.approx(history.frame()["lr"].to_numpy(), rel=1e-12)
+        assert many.validation_loss[i] == pytest.approx(history.validation_loss, rel=1e-3)
+    assert many.lr[1, -1] == 0.4
+    assert (many.lr[[0, 2, 3], -1] < 0.4).all(), "each rule acted, or this shows nothing"
 
 
 @pytest.mark.parametrize(

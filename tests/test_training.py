@@ -54,6 +54,38 @@ def test_fit_is_the_ordinary_loop() -> None:
     assert history.lrs == schedule.lrs(0.2, step).tolist(), "the logged rates are the formula's"
 
 
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_a_plateau_rule_lowers_the_rate_as_torch_s_scheduler_does(
+    mode: str, tmp_path: Path
+) -> None:
+    rule = {"mode": mode, "factor": 0.3, "patience": 0, "threshold": 0.02}
+    model = seeded(lambda: mlp(64, 16, 10), 1).to(DATA.train.y.device)
+    twin = copy.deepcopy(model)
+    sgd = torch.optim.SGD(model.parameters(), lr=0.3)
+    plateau = lrlib.PlateauRule(**rule)
+    # In two parts, the second from a checkpoint: the history is all that the rule remembers.
+    history = fit(model, DATA, sgd, epochs=3, plateau=plateau)
+    save(tmp_path / "run.pt", model, sgd, history)
+    history = resume(tmp_path / "run.pt", model, sgd)
+    history = fit(model, DATA, sgd, epochs=8, plateau=plateau, history=history)
+
+    optimizer = torch.optim.SGD(twin.parameters(), lr=0.3)
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, **rule)
+    used = []
+    for epoch in range(8):
+        for batch in batch_order(len(DATA.train.y), 0, epoch).split(32):
+            optimizer.zero_grad()
+            F.cross_entropy(twin(DATA.train.x[batch]), DATA.train.y[batch]).backward()
+            optimizer.step()
+            used.append(optimizer.param_groups[0]["lr"])
+        result = evaluate(twin, DATA.validation)
+        scheduler.step(result.loss if mode == "min" else result.accuracy)
+    assert history.lrs == used
+    assert len(set(used)) >= 3, "it was reduced at least twice, or this shows nothing"
+    for ours, theirs in zip(model.parameters(), twin.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
 def test_it_learns() -> None:
     model = seeded(lambda: mlp(64, 32, 10), 0).to(DATA.train.y.device)
     history = fit(model, DATA, MAKERS["sgd"](model.parameters()), epochs=5)

@@ -97,6 +97,7 @@ def test_layers_import_only_downward() -> None:
         "recorded",
         "devices",
         "schedules",
+        "plateau",
         "claims",
         "param_groups",
         "datasets",

@@ -1,0 +1,218 @@
+"""Plateau reduction as a visible state machine: no optimizer, no hidden counters.
+
+`PlateauRule` is torch's `ReduceLROnPlateau` as a pure function from one state to the next, on
+arrays, so that one call moves a single run or ten thousand. `decisions` is its log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lrlib import _checks
+
+T = TypeVar("T")
+
+MODES = ("min", "max")
+THRESHOLD_MODES = ("rel", "abs", "magnitude")
+
+
+class PlateauState(NamedTuple):
+    """All that the rule remembers; arrays of one shape, or of shapes that broadcast.
+
+    lr: the rates now; best: the best metric so far; bad: epochs since then without improvement;
+    cooldown: epochs left in which bad ones aren't counted.
+    """
+
+    lr: NDArray[np.float64]
+    best: NDArray[np.float64]
+    bad: NDArray[np.int64]
+    cooldown: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class PlateauRule:
+    """When to lower the rate, and how far: the arguments of torch's `ReduceLROnPlateau`.
+
+    An epoch is *bad* if its metric isn't better than the best so far by more than the threshold
+    (NaN is bad). After more than `patience` bad epochs in a row the rate is multiplied by
+    `factor`, but not below `min_lr` (one for all groups, or one each), and not at all where that
+    would change it by `eps` or less; then `cooldown` epochs pass in which bad ones don't count.
+
+    `threshold_mode` "rel" asks for best · (1 ∓ threshold), as torch does, which for a negative
+    best is no improvement at all; "abs" for best ∓ threshold; "magnitude", which torch lacks, for
+    best ∓ threshold · |best|, the same as "rel" for positive metrics and right for negative ones.
+
+    >>> rule = PlateauRule(factor=0.5, patience=1)
+    >>> state = rule.start(0.1)
+    >>> for metric in [1.0, 1.0, 1.0]:
+    ...     state = rule.step(state, metric)
+    >>> float(state.lr), int(state.bad)
+    (0.05, 0)
+    """
+
+    mode: str = "min"
+    factor: float = 0.1
+    patience: int = 10
+    threshold: float = 1e-4
+    threshold_mode: str = "rel"
+    cooldown: int = 0
+    min_lr: float | tuple[float, ...] = 0.0
+    eps: float = 1e-8
+
+    def __post_init__(self) -> None:
+        owner = "PlateauRule"
+        _checks.choice(owner, "mode", self.mode, MODES)
+        _checks.choice(owner, "threshold_mode", self.threshold_mode, THRESHOLD_MODES)
+        factor = _checks.number(owner, "factor", self.factor)
+        if factor >= 1:
+            raise _checks.refuse(owner, "factor", self.factor, "below 1, or nothing is reduced")
+        checked: dict[str, Any] = {
+            "factor": factor,
+            "patience": _checks.integer(owner, "patience", self.patience),
+            "threshold": _checks.number(owner, "threshold", self.threshold),
+            "cooldown": _checks.integer(owner, "cooldown", self.cooldown),
+            "eps": _checks.number(owner, "eps", self.eps),
+        }
+        if isinstance(self.min_lr, Iterable):
+            rates = _checks.items(owner, "min_lr", self.min_lr, "a rate, or one for each group")
+            checked["min_lr"] = tuple(_checks.number(owner, "min_lr", rate) for rate in rates)
+        else:
+            checked["min_lr"] = _checks.number(owner, "min_lr", self.min_lr)
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+
+    def start(self, lr: ArrayLike) -> PlateauState:
+        """The state before the first metric: a rate, one for each group, or one for each run.
+
+        The groups of one optimizer share their metric, runs have one each: `step` takes either.
+        """
+        rates = np.asarray(lr, dtype=np.float64)
+        if not (np.isfinite(rates).all() and (rates >= 0).all()):
+            raise _checks.refuse("start", "lr", lr, "finite and of at least 0")
+        if isinstance(self.min_lr, tuple) and rates.shape != (len(self.min_lr),):
+            rule = f"{len(self.min_lr)} rates, one for each min_lr"
+            raise _checks.refuse("start", "lr", lr, rule)
+        worst = np.array(np.inf if self.mode == "min" else -np.inf)
+        return PlateauState(rates, worst, np.array(0), np.array(0))
+
+    def step(self, state: PlateauState, metric: ArrayLike) -> PlateauState:
+        """The state after an epoch with this metric; a number, or an array with one for each run.
+
+        Where the runs' metrics have another shape than their rates, they must broadcast.
+        """
+        value = np.asarray(metric, dtype=np.float64)
+        better = self.better(value, state.best)
+        best = np.where(better, value, state.best)
+        bad = np.where(better | (state.cooldown > 0), 0, state.bad + 1)
+        cooldown = np.maximum(state.cooldown - 1, 0)
+        reduce = bad > self.patience
+        lower = np.maximum(state.lr * self.factor, self.min_lr)
+        lr = np.where(reduce & (state.lr - lower > self.eps), lower, state.lr)
+        return PlateauState(
+            lr, best, np.where(reduce, 0, bad), np.where(reduce, self.cooldown, cooldown)
+        )
+
+    def metrics(self, loss: T, accuracy: T) -> T:
+        """What the rule watches in a training: the loss, or in mode "max" the accuracy."""
+        return loss if self.mode == "min" else accuracy
+
+    def better(self, metric: ArrayLike, best: ArrayLike) -> NDArray[np.bool_]:
+        """Whether a metric improves on the best so far by more than the threshold."""
+        value, reference = np.asarray(metric), np.asarray(best)
+        sign = 1.0 if self.mode == "min" else -1.0
+        with np.errstate(invalid="ignore"):  # 0 · infinity: torch gets NaN there too, and is bad
+            if self.threshold_mode == "rel":
+                bar = reference * (1.0 - sign * self.threshold)
+            elif self.threshold_mode == "abs":
+                bar = reference - sign * self.threshold
+            else:
+                size = np.where(np.isfinite(reference), np.abs(reference), 0.0)
+                bar = reference - sign * self.threshold * size
+            result: NDArray[np.bool_] = value < bar if sign > 0 else value > bar
+        return result
+
+
+class Decision(NamedTuple):
+    """What the rule made of one epoch's metric. As text, a line of the log.
+
+    lr: the rate from the next step on, a tuple where there are groups; bad: bad epochs in a row,
+    this one included; verdict: the reason in words.
+    """
+
+    epoch: int
+    metric: float
+    bad: int
+    lr: float | tuple[float, ...]
+    verdict: str
+
+    def __str__(self) -> str:
+        return f"epoch {self.epoch}: {self.metric:.4g}, {self.verdict}"
+
+
+def decisions(
+    metrics: Iterable[float], base_lr: float | Sequence[float] = 0.1, **rule: Any
+) -> list[Decision]:
+    """What plateau reduction decides after each metric, and why; epochs count from 0.
+
+    `rule` are the arguments of `PlateauRule`, which are those of torch's `ReduceLROnPlateau`; the
+    rates are the same at every epoch. `base_lr` is a rate, or one for each parameter group.
+
+    >>> for decision in decisions([1.0, 0.8, 0.9, 0.8, 0.7], factor=0.5, patience=1):
+    ...     print(decision)
+    epoch 0: 1, the best so far
+    epoch 1: 0.8, the best so far
+    epoch 2: 0.9, 1 bad (patience 1)
+    epoch 3: 0.8, 2 bad, more than 1: reduced 0.1 → 0.05
+    epoch 4: 0.7, the best so far
+    """
+    chosen = PlateauRule(**rule)
+    values = _checks.items("decisions", "metrics", metrics, "a sequence of numbers")
+    state = chosen.start(base_lr)
+    log = []
+    for epoch, value in enumerate(values):
+        metric = float(value)
+        before, state = state, chosen.step(state, metric)
+        # The state forgets the count when it acts on it.
+        improved = bool(chosen.better(metric, before.best))
+        bad = 0 if improved or before.cooldown > 0 else int(before.bad) + 1
+        verdict = _verdict(chosen, before, state, improved, bad)
+        log.append(Decision(epoch, metric, bad, _plain(state.lr), verdict))
+    return log
+
+
+def _verdict(
+    rule: PlateauRule, before: PlateauState, after: PlateauState, improved: bool, bad: int
+) -> str:
+    if improved:
+        return "the best so far"
+    if before.cooldown > 0:
+        left = int(after.cooldown)
+        return (
+            f"not better, but not counted: cooldown, {left} more"
+            if left
+            else ("not better, but not counted: the last of the cooldown")
+        )
+    if bad <= rule.patience:
+        return f"{bad} bad (patience {rule.patience})"
+    reason = f"{bad} bad, more than {rule.patience}: "
+    if np.array_equal(before.lr, after.lr):
+        held = np.maximum(before.lr * rule.factor, rule.min_lr) >= before.lr
+        return (
+            reason
+            + f"stays at {_text(after.lr)}, "
+            + ("which is min_lr" if held.all() else "the change would be no more than eps")
+        )
+    return reason + f"reduced {_text(before.lr)} → {_text(after.lr)}"
+
+
+def _plain(lr: NDArray[np.float64]) -> float | tuple[float, ...]:
+    return float(lr) if lr.ndim == 0 else tuple(lr.tolist())
+
+
+def _text(lr: NDArray[np.float64]) -> str:
+    return ", ".join(f"{rate:.4g}" for rate in np.atleast_1d(lr))
