@@ -81,7 +81,10 @@ def measured(value: float | Difference, spec: str = ".3g", percent: bool = False
     if isinstance(value, Difference):
         half = f"{value.half_width * scale:{spec.lstrip('+')}}".replace("-", "−")
         return f"{measured(value.mean * scale, spec)} ± {half}{' points' if percent else ''}"
-    return f"≈{float(value) * scale:{spec}}{'%' if percent else ''}".replace("-", "−")
+    text = f"{float(value) * scale:{spec}}"
+    if float(text.replace(",", "")) == 0:
+        text = f"{0:{spec}}"  # −0.0 says nothing that 0.0 doesn't
+    return f"≈{text}{'%' if percent else ''}".replace("-", "−")
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lrlib import _checks
-
-T = TypeVar("T")
 
 MODES = ("min", "max")
 THRESHOLD_MODES = ("rel", "abs", "magnitude")
@@ -44,8 +42,8 @@ class PlateauRule:
     would change it by `eps` or less; then `cooldown` epochs pass in which bad ones don't count.
 
     `threshold_mode` "rel" asks for best · (1 ∓ threshold), as torch does, which for a negative
-    best is no improvement at all; "abs" for best ∓ threshold; "magnitude", which torch lacks, for
-    best ∓ threshold · |best|, the same as "rel" for positive metrics and right for negative ones.
+    best is no improvement at all; "abs" for best ∓ threshold; "magnitude", which torch lacks, takes
+    the threshold from the size of best, whatever its sign: the same as "rel" for positive metrics.
 
     >>> rule = PlateauRule(factor=0.5, patience=1)
     >>> state = rule.start(0.1)
@@ -117,7 +115,7 @@ class PlateauRule:
             lr, best, np.where(reduce, 0, bad), np.where(reduce, self.cooldown, cooldown)
         )
 
-    def metrics(self, loss: T, accuracy: T) -> T:
+    def metrics(self, loss: Any, accuracy: Any) -> Any:
         """What the rule watches in a training: the loss, or in mode "max" the accuracy."""
         return loss if self.mode == "min" else accuracy
 

@@ -38,6 +38,9 @@ GROUPS = "02-per-layer-rates/parameter-groups"
 BY_HAND, RESUME, DESIGN = (
     f"03-manual-schedules/{name}" for name in ("by-hand", "resume-and-test", "design-your-own")
 )
+GUIDE, COSINE, MUSEUM = (
+    f"04-built-in-schedulers/{name}" for name in ("field-guide", "cosine", "bug-museum")
+)
 EDGE = ("import", "def dot", "trails = ", "settled = ")
 
 
@@ -75,6 +78,22 @@ EDGE = ("import", "def dot", "trails = ", "settled = ")
         (RESUME, "(t + 1) / warmup", "t / warmup", "passes all five", ()),
         (DESIGN, "WARMUP) * Exponential(0.97)", "WARMUP) * Exponential(0.971)", "multiplies", ()),
         (DESIGN, "at=WARMUP)", "at=WARMUP + 1)", "reaches the base rate", ()),
+        (GUIDE, "0.5 ** (t // 8)", "0.5 ** (t // 7)", "StepLR: torch, the formula", ()),
+        (GUIDE, "up = 0.3 * 40 - 1", "up = 0.3 * 40", "OneCycleLR: torch, the formula", ()),
+        (GUIDE, "5 * (2**cycle - 1)", "5 * 2**cycle - 4", "WarmRestarts: torch, the", ()),
+        (GUIDE, "if bad > patience", "if bad >= patience", "torch and the rule agree", ()),
+        (GUIDE, "swa_lr,\n]", "]", "all that torch ships", ()),
+        (COSINE, "T_max=100", "T_max=200", "in the middle", ("import", "used = []")),
+        # A torch that has mended an exhibit: the notebook must say so.
+        (
+            MUSEUM,
+            "S.CosineAnnealingLR(sgd(0.1), T_max=4), 9)",
+            "to_torch(Cosine(4), sgd(0.1)), 9)",
+            "Up again",
+            (),
+        ),
+        (MUSEUM, "total_steps=10)", "total_steps=11)", "then an error", ()),
+        (MUSEUM, "milestones=[4, 2]", "milestones=[2, 4]", "No 0.05 anywhere", ()),
     ],
 )
 def test_an_altered_notebook_fails(notebook, old, new, claim, only, capsys) -> None:

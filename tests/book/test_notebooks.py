@@ -145,3 +145,12 @@ def test_the_records_are_of_these_notebooks() -> None:
 def test_nbval_skips_what_measured_marks() -> None:
     config = (ROOT / "tests" / "book" / "nbval.cfg").read_text(encoding="utf-8")
     assert f"\nregex: {MEASURED.pattern}\n" in config
+
+
+def test_an_exhibit_of_the_museum_fits_twelve_lines() -> None:
+    (museum,) = (path for path in NOTEBOOKS if path.stem == "bug-museum")
+    exhibits = [text(cell) for cell in code_cells(load(museum)) if "\nexhibit(" in text(cell)]
+    assert len(exhibits) > 34
+    for source in exhibits:
+        reproducer = source[: source.rindex("exhibit(")].split("\n")
+        assert sum(bool(line.strip()) for line in reproducer) <= 12, source
