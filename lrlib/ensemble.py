@@ -157,6 +157,7 @@ def fit_many(
     batch_size: int = 32,
     optimizer: MakeOptimizer = torch.optim.SGD,
     initial: Tensor | None = None,
+    validate: str = "epoch",
     test: bool = False,
     shard_size: int | None = None,
     progress: bool = False,
@@ -168,7 +169,9 @@ def fit_many(
     given, before it has its parameters: SGD, Adam or AdamW, their options by
     `functools.partial(torch.optim.SGD, momentum=0.9)`; its lr is replaced by the runs' own.
     With `initial` the runs start from these weights, [runs, parameters] as in `Runs.weights`.
-    With `test=True` the final models see the test split, once.
+    The validation split is looked at after every epoch, or with `validate="end"` only after the
+    last (NaN before), which saves time where epochs are short. With `test=True` the final models
+    see the test split, once.
 
     `shard_size` cuts the sweep into stacks of that many runs, dealt out by joblib:
     `joblib.parallel_config` decides where they run, this process or a cluster.
@@ -191,10 +194,14 @@ def fit_many(
             raise _checks.refuse_type("fit_many", "runs", run, "a Run")
     epochs = _checks.integer("fit_many", "epochs", epochs, low=1)
     batch_size = _checks.integer("fit_many", "batch_size", batch_size, low=1)
+    _checks.choice("fit_many", "validate", validate, ("epoch", "end"))
+    if validate == "end" and any(run.plateau for run in runs):
+        rule = "'epoch' where a run has a plateau rule, which needs every epoch's metric"
+        raise _checks.refuse("fit_many", "validate", validate, rule)
     _update_rule(optimizer)  # says early, and here, what is not supported
     if initial is not None and (not isinstance(initial, Tensor) or len(initial) != len(runs)):
         raise _checks.refuse("fit_many", "initial", initial, f"a tensor with {len(runs)} rows")
-    settings = (epochs, batch_size, optimizer, test, progress)
+    settings = (epochs, batch_size, optimizer, validate, test, progress)
     if shard_size is None:
         return _fit_stack(model_fn, data, runs, initial, *settings)
     import joblib
@@ -230,6 +237,7 @@ def _fit_stack(
     epochs: int,
     batch_size: int,
     optimizer: MakeOptimizer,
+    validate: str,
     test: bool,
     progress: bool,
 ) -> Runs:
@@ -242,7 +250,7 @@ def _fit_stack(
     per_epoch = data.steps_per_epoch(batch_size)
     factors = np.stack([run.schedule.lrs(1.0, epochs * per_epoch) for run in runs], axis=1)
     rates = _BaseRates(runs)
-    train_loss, validation_loss, validation_accuracy, lr = np.empty((4, len(runs), epochs))
+    train_loss, validation_loss, validation_accuracy, lr = np.full((4, len(runs), epochs), np.nan)
     for epoch in _epochs(epochs, len(runs), progress):
         total = torch.zeros(len(runs), device=y.device)
         planned = factors[epoch * per_epoch : (epoch + 1) * per_epoch] * rates.now
@@ -254,9 +262,11 @@ def _fit_stack(
             rule(stack.weights, stack.gradients(loss), lrs[step] * scales)
             total += loss.detach() * chosen.shape[1]
         train_loss[:, epoch] = (total / len(y)).cpu().numpy()
-        validation_loss[:, epoch], validation_accuracy[:, epoch] = stack.evaluate(data.validation)
         lr[:, epoch] = planned[-1]
-        rates.after(validation_loss[:, epoch], validation_accuracy[:, epoch])
+        if validate == "epoch" or epoch == epochs - 1:
+            loss_now, accuracy_now = stack.evaluate(data.validation)
+            validation_loss[:, epoch], validation_accuracy[:, epoch] = loss_now, accuracy_now
+            rates.after(loss_now, accuracy_now)
     test_accuracy = stack.evaluate(data.test)[1] if test else np.full(len(runs), np.nan)
     return Runs(
         runs, train_loss, validation_loss, validation_accuracy, test_accuracy, lr, stack.weights

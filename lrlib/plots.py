@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -75,9 +76,21 @@ def show(figure: Figure, alt: str, name: str = "") -> None:
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     plt.close(figure)
     display(
-        {"image/svg+xml": buffer.getvalue(), "text/plain": alt},
+        {"image/svg+xml": _compact(buffer.getvalue()), "text/plain": alt},
         raw=True,
         metadata={"lrlib": {"alt": alt} | ({"name": name} if name else {})},
+    )
+
+
+def _compact(svg: str) -> str:
+    """The same picture in half the bytes: no comments, no indentation, hundredths of a point."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"\s+", " ", svg).replace("> <", "><")
+    return re.sub(
+        r'(?<= )(d|x|y)="[^"]*"',
+        lambda match: re.sub(r"(\.\d\d)\d+", r"\1", match.group()),
+        svg,
     )
 
 

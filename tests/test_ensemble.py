@@ -240,6 +240,21 @@ def test_a_cluster_gives_the_same_as_this_process() -> None:
     np.testing.assert_array_equal(here.validation_accuracy, there.validation_accuracy)
 
 
+def test_validation_at_the_end_only_changes_nothing_else() -> None:
+    runs = grid({"constant": Constant()}, [0.1], range(2))
+    often, once = (
+        fit_many(MODELS["mlp"], SMALL, runs, epochs=3, validate=validate)
+        for validate in ("epoch", "end")
+    )
+    assert torch.equal(often.weights, once.weights)
+    assert np.isnan(once.validation_loss[:, :-1]).all()
+    assert (once.validation_loss[:, -1] == often.validation_loss[:, -1]).all()
+    assert (once.train_loss == often.train_loss).all()
+    watching = [Run(plateau=PlateauRule())]
+    with pytest.raises(ValueError, match="plateau rule, which needs every epoch"):
+        fit_many(MODELS["mlp"], SMALL, watching, epochs=3, validate="end")
+
+
 def test_where_and_frame() -> None:
     result = fit_many(MODELS["mlp"], SMALL, SWEEP, epochs=2)
     part = result.where("cosine", 0.2)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import re
+from xml.etree import ElementTree
+
 import numpy as np
 import pytest
 from matplotlib import colors as mpl_colors
@@ -30,6 +34,33 @@ def test_a_figure_is_shown_as_vector_graphics_with_its_alt_text(displayed) -> No
     assert "<svg" in first
     assert "from 0.1 to 0 along half a cosine wave over 50 steps" in displayed[0]["alt"]
     assert displayed[0]["name"] == "two"
+
+
+def test_the_stored_picture_is_the_drawn_one_in_less_space(displayed) -> None:
+    fig, axes = plots.figure()
+    axes.plot(np.linspace(0, 1, 200) ** 2, label="a label")
+    axes.legend()
+    drawn = io.StringIO()
+    fig.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
+    plots.show(fig, "A parabola with a legend, over two hundred points.")
+    stored = displayed[-1]["image/svg+xml"]
+    assert len(stored) < 0.85 * len(drawn.getvalue())
+
+    def shapes(svg: str) -> list[tuple[str, list[float]]]:
+        keep = [e for e in ElementTree.fromstring(svg).iter() if "svg}" in e.tag]
+        numbers = re.compile(r"-?\d+(?:\.\d+)?")
+        return [
+            (
+                element.tag,
+                [float(x) for a in ("d", "x", "y") for x in numbers.findall(element.get(a, ""))],
+            )
+            for element in keep
+            if not element.tag.endswith("metadata")
+        ]
+
+    for (tag, before), (other, after) in zip(shapes(drawn.getvalue()), shapes(stored), strict=True):
+        assert tag == other
+        assert after == pytest.approx(before, abs=0.01)
 
 
 def test_alt_text_must_say_something(displayed) -> None:

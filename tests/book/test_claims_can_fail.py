@@ -83,7 +83,7 @@ EDGE = ("import", "def dot", "trails = ", "settled = ")
         (GUIDE, "5 * (2**cycle - 1)", "5 * 2**cycle - 4", "WarmRestarts: torch, the", ()),
         (GUIDE, "if bad > patience", "if bad >= patience", "torch and the rule agree", ()),
         (GUIDE, "swa_lr,\n]", "]", "all that torch ships", ()),
-        (COSINE, "T_max=100", "T_max=200", "in the middle", ("import", "used = []")),
+        (COSINE, "T_max=100", "T_max=200", "in the middle", ("import", "used = []", "used[100]")),
         # A torch that has mended an exhibit: the notebook must say so.
         (
             MUSEUM,
