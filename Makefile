@@ -30,7 +30,7 @@ test: $(READY) ## Lint, types, unit tests, every notebook re-run and compared, t
 	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check . && echo "ruff: clean"
 	@$(BIN)/mypy
 	$(TEST) tests --doctest-modules lrlib --numprocesses $(JOBS) --dist loadfile --durations 5
-	$(TEST) --nbval --nbval-current-env --nbval-sanitize-with tests/book/nbval.cfg --nbval-cell-timeout 120 -o addopts= chapters --ignore-glob '*/.ipynb_checkpoints' --numprocesses $(JOBS) --dist loadfile --durations 5
+	PYTHONPATH=tests/book $(TEST) -p kernels_over_ipc --nbval --nbval-current-env --nbval-sanitize-with tests/book/nbval.cfg --nbval-cell-timeout 120 -o addopts= chapters --ignore-glob '*/.ipynb_checkpoints' --numprocesses $(JOBS) --dist loadfile --durations 5
 
 lab: $(READY) ## Open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab chapters

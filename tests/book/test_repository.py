@@ -98,6 +98,7 @@ def test_layers_import_only_downward() -> None:
         "devices",
         "schedules",
         "plateau",
+        "lr_dropout",
         "claims",
         "param_groups",
         "datasets",

@@ -1,0 +1,239 @@
+"""Learning-rate dropout: in every step, a random part of the coordinates stays where it is.
+
+The inner optimizer takes its step as always, so that its state sees the whole gradient; then the
+coordinates that lost the draw get their old values back, to the last bit. Nothing is rescaled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.optim import LBFGS, Optimizer
+
+from lrlib import _checks
+
+# Words of random bits that are drawn at a time: they and the stretches that they mask should stay
+# in the cache, and still be long enough to hide the cost of a call.
+_BLOCK = 2**18
+
+# Below this number of weights the plain way is as fast as the one by bits.
+_LARGE = 2**17
+
+# Integers as wide as a weight: its bits are put back, whatever they mean.
+_INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+class _Batch(NamedTuple):
+    """What weights must have in common to be masked in one go."""
+
+    keep: float
+    device: torch.device
+    dtype: torch.dtype
+    by_bits: bool
+
+
+class LRDropout(Optimizer):
+    """Any torch optimizer, with learning-rate dropout (Lin et al., 2019).
+
+    Each coordinate keeps its update with probability `keep`, drawn anew in every step; a
+    parameter group may bring its own `keep`. This is an optimizer itself: schedulers, closures,
+    `GradScaler` and `state_dict` work on it, and `inner` is the one that it was given. A weight
+    decay that the inner optimizer applies to the weights is a part of the update.
+
+    The masks come from `generator`, or from one of its own that is seeded with
+    `torch.initial_seed()`; other random numbers are neither used nor disturbed. Its state is in
+    the `state_dict`.
+
+    Raises TypeError for LBFGS, which searches along a line and relies on having gone there.
+
+    >>> weight = torch.zeros(1000, requires_grad=True)
+    >>> optimizer = LRDropout(torch.optim.SGD([weight], lr=0.1, momentum=0.9), keep=0.5)
+    >>> weight.grad = torch.ones(1000)
+    >>> optimizer.step()
+    >>> 400 < int((weight != 0).sum()) < 600
+    True
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, keep: float = 0.5, generator: torch.Generator | None = None
+    ) -> None:
+        if not isinstance(optimizer, Optimizer):
+            raise _checks.refuse_type("LRDropout", "optimizer", optimizer, "a torch optimizer")
+        if isinstance(optimizer, LBFGS | LRDropout):
+            rule = "an optimizer that takes one step at a time, not " + (
+                "LBFGS, whose line search relies on having gone where it meant to"
+                if isinstance(optimizer, LBFGS)
+                else "LRDropout again: one mask is enough"
+            )
+            raise _checks.refuse_type("LRDropout", "optimizer", type(optimizer), rule)
+        if generator is not None and not isinstance(generator, torch.Generator):
+            raise _checks.refuse_type("LRDropout", "generator", generator, "a torch.Generator")
+        keep = _share(keep)
+        # The base class gives what torch expects of an optimizer (hooks, profiling); groups and
+        # state are those of the inner one, not copies.
+        super().__init__(optimizer.param_groups, {**optimizer.defaults, "keep": keep})
+        self.inner = optimizer
+        self._adopt()
+        seed = torch.initial_seed() if generator is None else generator.initial_seed()
+        self._seed = seed % 2**63
+        self._generators: dict[str, torch.Generator] = {}
+        if generator is not None:
+            self._generators[str(generator.device)] = generator
+        self._old: dict[_Batch, Tensor] = {}
+
+    def _adopt(self) -> None:
+        self.param_groups = self.inner.param_groups
+        self.state = self.inner.state
+        for group in self.param_groups:
+            group["keep"] = _share(group.setdefault("keep", self.defaults["keep"]))
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Adds a group to the inner optimizer; `keep` may be among its options."""
+        if "inner" not in self.__dict__:  # the base class is collecting the groups
+            super().add_param_group(param_group)
+            return
+        param_group["keep"] = _share(param_group.get("keep", self.defaults["keep"]))
+        self.inner.add_param_group(param_group)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One step of the inner optimizer, after which the dropped coordinates are put back."""
+        # A closure makes the gradients only during the step.
+        batches = self._batches(lambda weight: weight.grad is not None or closure is not None)
+        olds = [self._remember(batch, weights) for batch, weights in batches.items()]
+        loss = self.inner.step() if closure is None else self.inner.step(closure)
+        for (batch, weights), old in zip(batches.items(), olds, strict=True):
+            generator = self._generator(batch.device)
+            if batch.by_bits and len(old) >= _LARGE:
+                _put_back_by_bits(weights, old, batch.keep, generator)
+            else:
+                _put_back(weights, old, batch.keep, generator)
+        return loss
+
+    def _batches(self, may_move: Callable[[Tensor], bool]) -> dict[_Batch, list[Tensor]]:
+        """The weights to mask, those together that can be masked in one go."""
+        batches: dict[_Batch, list[Tensor]] = {}
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if group["keep"] < 1 and may_move(weight):
+                    plain = weight.is_contiguous() and weight.is_floating_point()
+                    by_bits = plain and weight.device.type == "cpu" and weight.itemsize > 1
+                    batch = _Batch(group["keep"], weight.device, weight.dtype, by_bits)
+                    batches.setdefault(batch, []).append(weight.detach())
+        return batches
+
+    def _remember(self, batch: _Batch, weights: list[Tensor]) -> Tensor:
+        """The weights' values in one row."""
+        # The same memory in every step: fresh memory costs more than the copy.
+        old, count = self._old.get(batch), sum(weight.numel() for weight in weights)
+        if old is None or len(old) != count:
+            old = self._old[batch] = torch.empty(count, device=batch.device, dtype=batch.dtype)
+        return torch.cat([weight.reshape(-1) for weight in weights], out=old)
+
+    def _generator(self, device: torch.device) -> torch.Generator:
+        name = str(device)
+        if name not in self._generators:
+            self._generators[name] = torch.Generator(device).manual_seed(self._seed)
+        return self._generators[name]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The inner optimizer's, with the state of the masks' generators as "lr_dropout"."""
+        masks = {name: generator.get_state() for name, generator in self._generators.items()}
+        return {**self.inner.state_dict(), "lr_dropout": {"seed": self._seed, "masks": masks}}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restores the inner optimizer and the generators, so that the same masks follow.
+
+        Raises ValueError where the state comes from an optimizer without learning-rate dropout;
+        load that into `inner`.
+        """
+        if "lr_dropout" not in state_dict:
+            raise ValueError(
+                "LRDropout.load_state_dict: this is the state of an optimizer without "
+                "learning-rate dropout; load it with `optimizer.inner.load_state_dict(…)`"
+            )
+        rest = {key: value for key, value in state_dict.items() if key != "lr_dropout"}
+        self.inner.load_state_dict(rest)
+        self._adopt()
+        dropout = state_dict["lr_dropout"]
+        self._seed = int(dropout["seed"])
+        for name, state in dropout["masks"].items():
+            self._generator(torch.device(name)).set_state(state.cpu())
+
+
+def _share(keep: Any) -> float:
+    return _checks.number("LRDropout", "keep", keep, high=1.0, above=True)
+
+
+def _random(count: int, kind: torch.dtype, generator: torch.Generator) -> Tensor:
+    """Integers whose bits are all random, [count]."""
+    words = torch.empty(-(-count * kind.itemsize // 8), dtype=torch.int64, device=generator.device)
+    # From the whole range of the type: the default leaves out the sign.
+    return words.random_(-(2**63), None, generator=generator).view(kind)[:count]
+
+
+def _put_back(weights: list[Tensor], old: Tensor, keep: float, generator: torch.Generator) -> None:
+    """Gives the dropped coordinates of all weights their old values, the plain way."""
+    new = torch.cat([weight.reshape(-1) for weight in weights])
+    kept = _random(len(new), torch.int32, generator) < min(round(keep * 2**32) - 2**31, 2**31 - 1)
+    torch.where(kept, new, old, out=new)
+    pieces = new.split([weight.numel() for weight in weights])
+    shaped = [piece.view(weight.shape) for piece, weight in zip(pieces, weights, strict=True)]
+    torch._foreach_copy_(weights, shaped)
+
+
+def _put_back_by_bits(
+    weights: list[Tensor], old: Tensor, keep: float, generator: torch.Generator
+) -> None:
+    """The same with one random *bit* a coordinate if keep is ½, and without gathering.
+
+    Random numbers and `torch.where` would each cost more than the step itself. So the weights,
+    one after the other, are seen as 32 stretches: bit i of a word, spread over the whole word by
+    shifting it to the sign and back, is the mask of one coordinate of stretch i, and
+    new ^ ((new ^ old) & mask) is the old value where the mask is set.
+    """
+    kind = _INTEGERS[old.itemsize]
+    width = 8 * old.itemsize
+    old = old.view(kind)
+    block = min(_BLOCK, -(-len(old) // width))
+    mask, change = torch.empty((2, block), dtype=kind)
+    done = 0
+    for weight in weights:
+        new = weight.view(-1).view(kind)
+        start = 0
+        while start < len(new):
+            bit, at = divmod(done % (block * width), block)
+            if at == 0:
+                if bit == 0:
+                    dropped = _bernoulli(block, 1 - keep, kind, generator)
+                torch.bitwise_left_shift(dropped, width - 1 - bit, out=mask)
+                mask.bitwise_right_shift_(width - 1)
+            count = min(len(new) - start, block - at)
+            piece = new[start : start + count]
+            changed = torch.bitwise_xor(piece, old[done : done + count], out=change[:count])
+            piece.bitwise_xor_(changed.bitwise_and_(mask[at : at + count]))
+            start, done = start + count, done + count
+
+
+def _bernoulli(count: int, share: float, kind: torch.dtype, generator: torch.Generator) -> Tensor:
+    """Words in which every bit is set with this probability, to within 2⁻²⁵.
+
+    From the least digit of the share, written in binary, to the first: OR with random bits takes
+    the probability p to (1 + p)/2, AND to p/2. A half needs one draw, a quarter two.
+    """
+    digits, length = round(share * 2**24), 24
+    while length and digits % 2 == 0:
+        digits, length = digits // 2, length - 1
+    if length == 0:
+        return torch.full((count,), -digits, dtype=kind)
+    words = torch.zeros(count, dtype=kind)
+    for place in range(length):
+        drawn = _random(count, kind, generator)
+        if digits >> place & 1:
+            words |= drawn
+        else:
+            words &= drawn
+    return words

@@ -1,0 +1,385 @@
+"""Dropped coordinates don't move, kept ones move as without dropout, and the state sees it all."""
+
+from __future__ import annotations
+
+import copy
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.optim import SGD, Adagrad, Adam, AdamW, RMSprop
+
+from lrlib import Cosine, LRDropout, fit, load, mlp, resume, save, seeded, to_torch
+
+OPTIMIZERS = {
+    "SGD": partial(SGD, lr=0.1),
+    "momentum": partial(SGD, lr=0.1, momentum=0.9),
+    "Nesterov": partial(SGD, lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01),
+    "foreach": partial(SGD, lr=0.1, momentum=0.9, foreach=True),
+    "fused": partial(SGD, lr=0.1, momentum=0.9, fused=True),
+    "RMSprop": partial(RMSprop, lr=0.01, momentum=0.9, centered=True),
+    "Adam": partial(Adam, lr=0.01, weight_decay=0.01),
+    "AdamW": partial(AdamW, lr=0.01, weight_decay=0.1),
+    "Adagrad": partial(Adagrad, lr=0.1),
+}
+
+
+def weights(*shapes: tuple[int, ...], **options) -> list[torch.Tensor]:
+    torch.manual_seed(0)
+    return [torch.randn(shape, **options).requires_grad_() for shape in shapes]
+
+
+def states(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
+    per_weight = optimizer.state_dict()["state"].values()
+    return [v for state in per_weight for v in state.values() if isinstance(v, torch.Tensor)]
+
+
+@pytest.mark.parametrize("keep", [0.5, 0.3])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_each_coordinate_stays_or_moves_as_without_dropout_and_the_state_is_the_same(
+    name: str, keep: float
+) -> None:
+    shapes = ((600, 300), (300, 70), (70,), ())  # the first is masked bit by bit
+    ours, theirs = weights(*shapes), weights(*shapes)
+    dropout, plain = LRDropout(OPTIMIZERS[name](ours), keep), OPTIMIZERS[name](theirs)
+    moved = total = 0
+    for _ in range(5):
+        before = [w.detach().clone() for w in ours]
+        for w, v in zip(ours, theirs, strict=True):
+            v.data.copy_(w.data)  # the step itself starts from the same weights
+            w.grad = torch.randn(w.shape)
+            v.grad = w.grad.clone()
+        dropout.step()
+        plain.step()
+        for w, v, b in zip(ours, theirs, before, strict=True):
+            stays, moves = w == b, w == v
+            assert (stays | moves).all(), "to the last bit"
+            moved += int((moves & ~stays).sum())
+            total += w.numel()
+        for a, b in zip(states(dropout), states(plain), strict=True):
+            assert torch.equal(a, b)
+    assert moved / total == pytest.approx(keep, abs=5 * (keep * (1 - keep) / total) ** 0.5)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_to_keep_all_is_the_inner_optimizer_bit_for_bit(name: str) -> None:
+    ours, theirs = weights((40, 30), (30,)), weights((40, 30), (30,))
+    dropout, plain = LRDropout(OPTIMIZERS[name](ours), keep=1.0), OPTIMIZERS[name](theirs)
+    for _ in range(5):
+        for w, v in zip(ours, theirs, strict=True):
+            w.grad = torch.randn(w.shape)
+            v.grad = w.grad.clone()
+        dropout.step()
+        plain.step()
+    for w, v in zip(ours, theirs, strict=True):
+        assert torch.equal(w, v)
+
+
+@pytest.mark.parametrize("size", [100_000, 4_000_000])
+@pytest.mark.parametrize(
+    "keep", [1e-9, 1 / 256, 0.1, 0.25, 1 / 3, 0.5, 0.9, 255 / 256, 0.9999, 1 - 1e-9]
+)
+def test_the_share_that_moves_is_keep(keep: float, size: int) -> None:
+    (weight,) = weights((size,))
+    optimizer = LRDropout(SGD([weight], lr=1.0), keep, torch.Generator().manual_seed(1))
+    weight.grad = torch.ones_like(weight)
+    before = weight.detach().clone()
+    optimizer.step()
+    share = (weight != before).double().mean().item()
+    assert share == pytest.approx(keep, abs=5 * (keep * (1 - keep) / size) ** 0.5 + 1e-8)
+
+
+def test_masks_of_neighbors_and_of_steps_are_independent() -> None:
+    (weight,) = weights((2, 500_000))
+    optimizer = LRDropout(SGD([weight], lr=1.0), 0.5, torch.Generator().manual_seed(2))
+    weight.grad = torch.ones_like(weight)
+    masks = []
+    for _ in range(3):
+        before = weight.detach().clone()
+        optimizer.step()
+        masks.append((weight != before).double().flatten() - 0.5)
+    bound = 5 * 0.25 / 1e6**0.5
+    for lag in (1, 2, 7, 8, 31_250, 62_500, 500_000):  # 31,250 = a stretch of one bit
+        assert abs((masks[0][lag:] * masks[0][:-lag]).mean()) < 2 * bound
+    assert abs((masks[0] * masks[1]).mean()) < bound
+    assert abs((masks[1] * masks[2]).mean()) < bound
+
+
+def test_groups_have_their_own_keep_also_those_that_come_later() -> None:
+    a, b, c, d = weights((1000,), (1000,), (1000,), (1000,))
+    groups = [{"params": [a]}, {"params": [b], "keep": 1.0}]
+    optimizer = LRDropout(SGD(groups, lr=1.0), keep=0.25)
+    optimizer.add_param_group({"params": [c], "keep": 0.75, "lr": 0.5})
+    optimizer.add_param_group({"params": [d]})
+    assert len(optimizer.inner.param_groups) == 4
+    moved = []
+    for w in (a, b, c, d):
+        w.grad = torch.ones(1000)
+    before = [w.detach().clone() for w in (a, b, c, d)]
+    optimizer.step()
+    moved = [int((w != x).sum()) for w, x in zip((a, b, c, d), before, strict=True)]
+    assert moved[1] == 1000
+    assert all(abs(m - e) < 80 for m, e in zip(moved, (250, 1000, 750, 250), strict=True))
+
+
+def test_it_neither_uses_nor_disturbs_other_random_numbers() -> None:
+    def run(disturb: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        (weight,) = weights((1000,))
+        optimizer = LRDropout(SGD([weight], lr=1.0), generator=torch.Generator().manual_seed(3))
+        torch.manual_seed(7)
+        for _ in range(3):
+            weight.grad = torch.ones_like(weight)
+            if disturb:
+                torch.rand(5)
+            optimizer.step()
+        return weight.detach(), torch.rand(3)
+
+    torch.manual_seed(7)
+    untouched = torch.rand(3)
+    plain, after = run(disturb=False)
+    disturbed, _ = run(disturb=True)
+    assert torch.equal(after, untouched)
+    assert torch.equal(plain, disturbed)
+
+
+def test_the_seed_decides_the_masks() -> None:
+    def run(seed: int | None, ambient: int = 0) -> torch.Tensor:
+        (weight,) = weights((1000,))
+        torch.manual_seed(ambient)
+        generator = None if seed is None else torch.Generator().manual_seed(seed)
+        optimizer = LRDropout(SGD([weight], lr=1.0), generator=generator)
+        weight.grad = torch.ones_like(weight)
+        optimizer.step()
+        return weight.detach()
+
+    assert torch.equal(run(1), run(1))
+    assert not torch.equal(run(1), run(2))
+    assert torch.equal(run(None, ambient=5), run(None, ambient=5))
+    assert not torch.equal(run(None, ambient=5), run(None, ambient=6))
+
+
+def test_a_resumed_run_draws_the_masks_that_would_have_come(tmp_path: Path) -> None:
+    data = load("digits")
+    make = lambda: mlp(64, 16, 10)
+
+    def fresh(seed: int) -> tuple[nn.Module, LRDropout]:
+        model = seeded(make, 1).to(data.train.y.device)
+        generator = torch.Generator().manual_seed(seed)
+        return model, LRDropout(SGD(model.parameters(), lr=0.1, momentum=0.9), 0.5, generator)
+
+    schedule = Cosine(3 * data.steps_per_epoch(64))
+    whole, optimizer = fresh(4)
+    settings = {"schedule": schedule, "batch_size": 64}
+    expected = fit(whole, data, optimizer, epochs=3, **settings)
+    model, optimizer = fresh(4)
+    history = fit(model, data, optimizer, epochs=1, **settings)
+    save(tmp_path / "run.pt", model, optimizer, history)
+    model, optimizer = fresh(99)
+    history = resume(tmp_path / "run.pt", model, optimizer)
+    history = fit(model, data, optimizer, epochs=3, history=history, **settings)
+    assert history == expected
+    for ours, theirs in zip(model.parameters(), whole.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_a_state_without_masks_is_refused_with_advice() -> None:
+    (weight,) = weights((3,))
+    inner = SGD([weight], lr=0.1)
+    with pytest.raises(ValueError, match=r"optimizer\.inner\.load_state_dict"):
+        LRDropout(SGD([weight], lr=0.1)).load_state_dict(inner.state_dict())
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda o: torch.optim.lr_scheduler.StepLR(o, 2),
+        lambda o: torch.optim.lr_scheduler.OneCycleLR(o, max_lr=0.1, total_steps=10),
+        lambda o: torch.optim.lr_scheduler.ReduceLROnPlateau(o, patience=0),
+        lambda o: to_torch(Cosine(8), o),
+    ],
+)
+def test_schedulers_work_on_it_as_on_the_inner_one(make) -> None:
+    used = []
+    for wrap in (LRDropout, lambda o: o):
+        (weight,) = weights((10,))
+        optimizer = wrap(SGD([weight], lr=0.1, momentum=0.9))
+        scheduler = make(optimizer)
+        trail = []
+        for _ in range(6):
+            weight.grad = torch.ones_like(weight)
+            optimizer.step()
+            trail.append((optimizer.param_groups[0]["lr"], optimizer.param_groups[0]["momentum"]))
+            needs_metric = isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
+            scheduler.step(1.0) if needs_metric else scheduler.step()
+        used.append(trail)
+    assert used[0] == used[1]
+
+
+def test_schedulers_still_work_after_a_state_was_loaded() -> None:
+    (weight,) = weights((10,))
+    optimizer = LRDropout(SGD([weight], lr=0.1))
+    optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1)
+    optimizer.step()
+    scheduler.step()
+    assert optimizer.inner.param_groups[0]["lr"] == pytest.approx(0.01)
+
+
+def test_gradient_scaling_skips_and_takes_steps() -> None:
+    (weight,) = weights((1000,))
+    optimizer = LRDropout(SGD([weight], lr=0.1))
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    before = weight.detach().clone()
+    scaler.scale((weight * float("inf")).sum()).backward()
+    scaler.step(optimizer)
+    scaler.update()
+    assert torch.equal(weight, before), "an overflow: no step"
+    optimizer.zero_grad()
+    scaler.scale(weight.sum()).backward()
+    scaler.step(optimizer)
+    scaler.update()
+    step = (before - weight.detach()).unique()
+    assert 300 < int((weight != before).sum()) < 700
+    assert step.max() == pytest.approx(0.1, rel=1e-4), "unscaled before the step"
+
+
+def test_a_closure_is_called_once_and_its_loss_returned() -> None:
+    (weight,) = weights((1000,))
+    optimizer = LRDropout(SGD([weight], lr=0.1))
+    before, calls = weight.detach().clone(), []
+
+    def closure() -> torch.Tensor:
+        calls.append(1)
+        optimizer.zero_grad()
+        loss = (weight**2).sum()
+        loss.backward()
+        return loss
+
+    loss = optimizer.step(closure)
+    assert len(calls) == 1
+    assert loss.item() == pytest.approx((before**2).sum().item())
+    assert 300 < int((weight != before).sum()) < 700
+
+
+def test_parameters_without_gradients_are_left_alone() -> None:
+    a, b = weights((100,), (100,))
+    optimizer = LRDropout(AdamW([a, b], lr=0.1))
+    before = b.detach().clone()
+    a.grad = torch.ones_like(a)
+    optimizer.step()
+    assert torch.equal(b, before)
+    optimizer.zero_grad()
+    optimizer.step()  # none at all
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [torch.float64, torch.float16, torch.bfloat16, torch.complex64],
+)
+def test_other_types(dtype: torch.dtype) -> None:
+    for size in (1000, 200_001):
+        (weight,) = weights((size,), dtype=dtype)
+        optimizer = LRDropout(SGD([weight], lr=1.0), keep=0.75)
+        before = weight.detach().clone()
+        weight.grad = torch.ones_like(weight)
+        optimizer.step()
+        moved = weight != before
+        assert moved.double().mean().item() == pytest.approx(0.75, abs=3 / size**0.5)
+        assert torch.equal(weight[moved], (before - 1)[moved])
+
+
+@pytest.mark.parametrize("size", [131_072, 200_001, 4_300_000])
+def test_what_is_not_a_number_is_put_back_too(size: int) -> None:
+    (weight,) = weights((size,))
+    optimizer = LRDropout(SGD([weight], lr=1.0))
+    before = weight.detach().clone()
+    weight.grad = torch.full_like(weight, float("nan"))
+    optimizer.step()
+    kept = weight.isnan()
+    assert kept.double().mean().item() == pytest.approx(0.5, abs=3 / size**0.5)
+    assert torch.equal(weight[~kept], before[~kept])
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        lambda w: w.t(),
+        lambda w: w.view(20, 5, 3, 10).contiguous(memory_format=torch.channels_last),
+        lambda w: w[::2, 1:],
+    ],
+)
+def test_memory_in_another_order(layout) -> None:
+    (base,) = weights((100, 30))
+    weight = layout(base.detach()).requires_grad_()
+    optimizer = LRDropout(SGD([weight], lr=1.0))
+    before = weight.detach().clone()
+    weight.grad = torch.ones_like(weight)
+    optimizer.step()
+    moved = weight != before
+    assert torch.equal(weight[moved], (before - 1)[moved])
+    assert 0.4 < moved.double().mean() < 0.6
+
+
+@pytest.mark.parametrize("make", [partial(SGD, lr=1.0), partial(torch.optim.SparseAdam, lr=0.1)])
+def test_sparse_gradients(make) -> None:
+    table = nn.Embedding(50, 40, sparse=True)
+    optimizer = LRDropout(make(list(table.parameters())))
+    before = table.weight.detach().clone()
+    table(torch.tensor([3, 7])).sum().backward()
+    optimizer.step()
+    moved = table.weight != before
+    assert set(moved.any(dim=1).nonzero().flatten().tolist()) == {3, 7}
+    assert 10 < int(moved.sum()) < 70
+
+
+def test_a_compiled_model_trains() -> None:
+    data = load("digits", device="cpu")
+    torch.manual_seed(0)
+    model = mlp(64, 16, 10)
+    compiled = torch.compile(model, backend="eager")
+    optimizer = LRDropout(SGD(compiled.parameters(), lr=0.3))
+    losses = []
+    for _ in range(60):
+        loss = F.cross_entropy(compiled(data.train.x), data.train.y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0]
+
+
+@pytest.mark.parametrize("keep", [0.0, -0.5, 1.5, float("nan"), "half", None, True])
+def test_keep_is_a_probability_above_zero(keep) -> None:
+    (weight,) = weights((3,))
+    message = r"LRDropout\(keep=.*\): keep must be a finite number above 0 and at most 1"
+    with pytest.raises((ValueError, TypeError), match=message):
+        LRDropout(SGD([weight], lr=0.1), keep=keep)
+    with pytest.raises((ValueError, TypeError), match=message):
+        LRDropout(SGD([{"params": [weight], "keep": keep}], lr=0.1))
+    optimizer = LRDropout(SGD([weight], lr=0.1))
+    with pytest.raises((ValueError, TypeError), match=message):
+        optimizer.add_param_group({"params": weights((2,)), "keep": keep})
+    assert len(optimizer.param_groups) == 1
+
+
+def test_what_it_cannot_wrap_says_why() -> None:
+    (weight,) = weights((3,))
+    with pytest.raises(TypeError, match="LBFGS, whose line search relies on"):
+        LRDropout(torch.optim.LBFGS([weight]))
+    with pytest.raises(TypeError, match="one mask is enough"):
+        LRDropout(LRDropout(SGD([weight], lr=0.1)))
+    with pytest.raises(TypeError, match="optimizer must be a torch optimizer"):
+        LRDropout([weight])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"generator must be a torch\.Generator"):
+        LRDropout(SGD([weight], lr=0.1), generator=3)  # type: ignore[arg-type]
+
+
+def test_it_refuses_before_it_touches_the_optimizer() -> None:
+    (weight,) = weights((3,))
+    inner = SGD([weight], lr=0.1)
+    with pytest.raises(ValueError, match="keep"):
+        LRDropout(inner, keep=2.0)
+    assert "keep" not in inner.param_groups[0]
