@@ -17,7 +17,7 @@ from lrlib import _checks
 
 # Words of random bits that are drawn at a time: they and the stretches that they mask should stay
 # in the cache, and still be long enough to hide the cost of a call.
-_BLOCK = 2**18
+_BLOCK = 2**19
 
 # Below this number of weights the plain way is as fast as the one by bits.
 _LARGE = 2**17

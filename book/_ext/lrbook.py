@@ -91,9 +91,38 @@ class NotebookFigure(Figure, SphinxDirective):
         return super().run()
 
 
+class Benchmarks(SphinxDirective):
+    """The table of `make bench`, and with what it was measured, from book/results."""
+
+    def run(self) -> list[nodes.Node]:
+        """A table node and a paragraph."""
+        path = Path(self.env.srcdir) / "book" / "results" / "benchmarks.json"
+        self.env.note_dependency(str(path))
+        report = json.loads(path.read_text(encoding="utf-8"))
+        lines = ["| what | against | ratio | aim |", "| --- | --- | ---: | --- |"]
+        lines += [
+            f"| {row['what']}: {duration(row['seconds'])} "
+            f"| {row['against']}: {duration(row['against_seconds'])} "
+            f"| {row['ratio']:.3g}× | {row['aim']} |"
+            for row in report["rows"]
+        ]
+        lines += ["", f"{report['machine']}; {report['gflops']} GFLOP/s at best (a large float32"]
+        lines += [f"matrix product); Python {report['python']}, torch {report['torch']}, numpy"]
+        lines += [f"{report['numpy']}; {report['date']}. Peak memory {report['peak_mib']:,} MiB."]
+        return self.parse_text_to_nodes("\n".join(lines))
+
+
+def duration(seconds: float) -> str:
+    for unit, size in (("s", 1), ("ms", 1e-3)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds / 1e-6:.3g} µs"
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     # Seconds for Node to start and to answer; the defaults of 5 fail on a busy machine.
     katex.STARTUP_TIMEOUT = katex.RENDER_TIMEOUT = 120.0
     app.add_role("measured", Measured())
     app.add_directive("notebook-figure", NotebookFigure)
+    app.add_directive("benchmarks", Benchmarks)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -10,7 +10,6 @@ from pathlib import Path
 import nbval.kernel
 from jupyter_client.manager import KernelManager
 
-
 _folders: list[tempfile.TemporaryDirectory] = []  # removed when the tests end
 
 
