@@ -41,6 +41,7 @@ BY_HAND, RESUME, DESIGN = (
 GUIDE, COSINE, MUSEUM = (
     f"04-built-in-schedulers/{name}" for name in ("field-guide", "cosine", "bug-museum")
 )
+ANATOMY, FAILS = (f"05-plateau-reduction/{name}" for name in ("anatomy", "when-it-fails"))
 EDGE = ("import", "def dot", "trails = ", "settled = ")
 
 
@@ -84,6 +85,14 @@ EDGE = ("import", "def dot", "trails = ", "settled = ")
         (GUIDE, "if bad > patience", "if bad >= patience", "torch and the rule agree", ()),
         (GUIDE, "swa_lr,\n]", "]", "all that torch ships", ()),
         (COSINE, "T_max=100", "T_max=200", "in the middle", ("import", "used = []", "used[100]")),
+        (
+            ANATOMY,
+            "ReduceLROnPlateau(optimizer, **rule)",
+            "ReduceLROnPlateau(optimizer)",
+            "500",
+            (),
+        ),
+        (FAILS, "1 / (p + 2)) / math.sqrt", "1 / (p + 1.9)) / math.sqrt", "three kinds", ()),
         # A torch that has mended an exhibit: the notebook must say so.
         (
             MUSEUM,
