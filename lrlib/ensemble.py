@@ -21,6 +21,7 @@ from torch.optim import Optimizer
 
 from lrlib import _checks
 from lrlib.datasets import Dataset, Split
+from lrlib.lr_dropout import put_back
 from lrlib.models import seeded
 from lrlib.param_groups import match_names
 from lrlib.plateau import PlateauRule
@@ -40,7 +41,8 @@ class Run:
 
     `scales` gives layers their own rates: factors of the base rate by parameter name, as
     `param_groups.by_name` matches them, such as {"7.*": 1, "*": 0.1}; 0 freezes. `plateau` lowers
-    the base rate as the run goes, as in `fit`.
+    the base rate as the run goes, as in `fit`. `keep` below 1 is learning-rate dropout, with the
+    masks of `LRDropout(…, keep, torch.Generator().manual_seed(seed))`.
     """
 
     schedule: Schedule = field(default_factory=Constant)
@@ -49,6 +51,7 @@ class Run:
     label: str = ""
     scales: Mapping[str, float] | None = field(default=None, hash=False)
     plateau: PlateauRule | None = None
+    keep: float = 1.0
 
     def __post_init__(self) -> None:
         if not isinstance(self.schedule, Schedule):
@@ -59,6 +62,8 @@ class Run:
             raise _checks.refuse_type("Run", "plateau", self.plateau, "a PlateauRule or None")
         if self.plateau and isinstance(self.plateau.min_lr, tuple):
             raise _checks.refuse("Run", "plateau", self.plateau, "a rule with a single min_lr")
+        keep = _checks.number("Run", "keep", self.keep, high=1.0, above=True)
+        object.__setattr__(self, "keep", keep)
         object.__setattr__(self, "base_lr", _checks.number("Run", "base_lr", self.base_lr))
         object.__setattr__(self, "seed", _checks.integer("Run", "seed", self.seed))
         if self.scales is not None:
@@ -166,7 +171,7 @@ def fit_many(
 
     Each run has its own initial weights (`seeded(model_fn, seed)`), its own order of batches, and
     its own rate at every step (`base_lr` times its schedule). `optimizer` is what `fit` would be
-    given, before it has its parameters: SGD, Adam or AdamW, their options by
+    given, before it has its parameters: SGD, Adam, AdamW or RMSprop, their options by
     `functools.partial(torch.optim.SGD, momentum=0.9)`; its lr is replaced by the runs' own.
     With `initial` the runs start from these weights, [runs, parameters] as in `Runs.weights`.
     The validation split is looked at after every epoch, or with `validate="end"` only after the
@@ -250,6 +255,7 @@ def _fit_stack(
     per_epoch = data.steps_per_epoch(batch_size)
     factors = np.stack([run.schedule.lrs(1.0, epochs * per_epoch) for run in runs], axis=1)
     rates = _BaseRates(runs)
+    masks = _Masks(runs, y.device)
     train_loss, validation_loss, validation_accuracy, lr = np.full((4, len(runs), epochs), np.nan)
     for epoch in _epochs(epochs, len(runs), progress):
         total = torch.zeros(len(runs), device=y.device)
@@ -259,7 +265,9 @@ def _fit_stack(
             flat = chosen.reshape(-1)
             inputs = x.index_select(0, flat).unflatten(0, chosen.shape)
             loss = _cross_entropy(stack(inputs), y.index_select(0, flat).view(chosen.shape))
+            old = masks.before(stack.weights)
             rule(stack.weights, stack.gradients(loss), lrs[step] * scales)
+            masks.after(stack.weights, old)
             total += loss.detach() * chosen.shape[1]
         train_loss[:, epoch] = (total / len(y)).cpu().numpy()
         lr[:, epoch] = planned[-1]
@@ -291,6 +299,24 @@ class _BaseRates:
             metric = rule.metrics(loss, accuracy)[chosen]
             self._states[rule] = rule.step(self._states[rule], metric)
             self.now[chosen] = self._states[rule].lr
+
+
+class _Masks:
+    """Learning-rate dropout for the runs that have it, each with its own random numbers."""
+
+    def __init__(self, runs: Sequence[Run], device: torch.device) -> None:
+        self._keeps = {row: run.keep for row, run in enumerate(runs) if run.keep < 1}
+        self._generators = {
+            row: torch.Generator(device).manual_seed(runs[row].seed) for row in self._keeps
+        }
+
+    def before(self, weights: Tensor) -> Tensor | None:
+        return weights[list(self._keeps)] if self._keeps else None
+
+    def after(self, weights: Tensor, old: Tensor | None) -> None:
+        if old is not None:
+            for (row, keep), before in zip(self._keeps.items(), old, strict=True):
+                put_back([weights[row]], before, keep, self._generators[row])
 
 
 def _epochs(epochs: int, runs: int, progress: bool) -> Iterable[int]:
@@ -542,8 +568,11 @@ def _update_rule(optimizer: MakeOptimizer) -> Update:
     if kind in (torch.optim.Adam, torch.optim.AdamW):
         decoupled = kind is torch.optim.AdamW or options.get("decoupled_weight_decay", False)
         return _adam(options["betas"], options["eps"], options["weight_decay"], decoupled)
+    if kind is torch.optim.RMSprop and not options["momentum"] and not options["centered"]:
+        return _rmsprop(options["alpha"], options["eps"], options["weight_decay"])
     raise ValueError(
-        f"fit_many(optimizer): must be torch.optim.SGD, Adam or AdamW, not {kind.__name__}"
+        "fit_many(optimizer): must be torch.optim.SGD, Adam, AdamW, or RMSprop without momentum "
+        f"and not centered, not {kind.__name__}"
     )
 
 
@@ -584,5 +613,20 @@ def _adam(betas: tuple[float, float], eps: float, weight_decay: float, decoupled
         second.mul_(beta2).addcmul_(gradients, gradients, value=1 - beta2)
         scale = (second.sqrt() / (1 - beta2**step) ** 0.5).add_(eps)
         weights.sub_(lrs / (1 - beta1**step) * first.div(scale))
+
+    return update
+
+
+def _rmsprop(alpha: float, eps: float, weight_decay: float) -> Update:
+    square: list[Tensor] = []
+
+    @torch.no_grad()
+    def update(weights: Tensor, gradients: Tensor, lrs: Tensor) -> None:
+        if weight_decay:
+            gradients = gradients.add_(weights, alpha=weight_decay)
+        if not square:
+            square.append(torch.zeros_like(weights))
+        square[0].mul_(alpha).addcmul_(gradients, gradients, value=1 - alpha)
+        weights.sub_(lrs * gradients.div(square[0].sqrt().add_(eps)))
 
     return update

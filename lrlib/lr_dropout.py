@@ -106,11 +106,7 @@ class LRDropout(Optimizer):
         olds = [self._remember(batch, weights) for batch, weights in batches.items()]
         loss = self.inner.step() if closure is None else self.inner.step(closure)
         for (batch, weights), old in zip(batches.items(), olds, strict=True):
-            generator = self._generator(batch.device)
-            if batch.by_bits and len(old) >= _LARGE:
-                _put_back_by_bits(weights, old, batch.keep, generator)
-            else:
-                _put_back(weights, old, batch.keep, generator)
+            put_back(weights, old, batch.keep, self._generator(batch.device), batch.by_bits)
         return loss
 
     def _batches(self, may_move: Callable[[Tensor], bool]) -> dict[_Batch, list[Tensor]]:
@@ -175,8 +171,26 @@ def _random(count: int, kind: torch.dtype, generator: torch.Generator) -> Tensor
     return words.random_(-(2**63), None, generator=generator).view(kind)[:count]
 
 
-def _put_back(weights: list[Tensor], old: Tensor, keep: float, generator: torch.Generator) -> None:
-    """Gives the dropped coordinates of all weights their old values, the plain way."""
+def put_back(
+    weights: list[Tensor],
+    old: Tensor,
+    keep: float,
+    generator: torch.Generator,
+    by_bits: bool = True,
+) -> None:
+    """Gives the dropped coordinates of all weights their values in `old`, which has them in a row.
+
+    `by_bits` says that those in the processor's memory are contiguous and real.
+    """
+    if by_bits and old.device.type == "cpu" and len(old) >= _LARGE:
+        _put_back_by_bits(weights, old, keep, generator)
+    else:
+        _put_back_plainly(weights, old, keep, generator)
+
+
+def _put_back_plainly(
+    weights: list[Tensor], old: Tensor, keep: float, generator: torch.Generator
+) -> None:
     new = torch.cat([weight.reshape(-1) for weight in weights])
     kept = _random(len(new), torch.int32, generator) < min(round(keep * 2**32) - 2**31, 2**31 - 1)
     torch.where(kept, new, old, out=new)

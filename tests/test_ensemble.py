@@ -14,6 +14,7 @@ from lrlib import (
     Constant,
     Cosine,
     Linear,
+    LRDropout,
     PlateauRule,
     Run,
     fit,
@@ -42,6 +43,7 @@ OPTIMIZERS = {
     "Adam": torch.optim.Adam,
     "Adam, weight decay": partial(torch.optim.Adam, betas=(0.8, 0.95), eps=1e-6, weight_decay=0.01),
     "AdamW": partial(torch.optim.AdamW, weight_decay=0.1),
+    "RMSprop": partial(torch.optim.RMSprop, alpha=0.9, weight_decay=0.01),
 }
 
 
@@ -69,7 +71,7 @@ MODELS = {
 
 
 def runs_for(name: str) -> list[Run]:
-    scale = 0.02 if name.startswith("Adam") else 1.0
+    scale = 0.02 if name.startswith(("Adam", "RMS")) else 1.0
     return [
         Run(Constant(), 0.1 * scale, seed=0),
         Run(Cosine(STEPS), 0.2 * scale, seed=0),
@@ -161,6 +163,33 @@ def test_plateau_rules_act_on_each_run_as_in_fit() -> None:
         assert many.validation_loss[i] == pytest.approx(history.validation_loss, rel=1e-3)
     assert many.lr[1, -1] == 0.4
     assert (many.lr[[0, 2, 3], -1] < 0.4).all(), "each rule acted, or this shows nothing"
+
+
+def wide() -> nn.Module:
+    return mlp(64, 512, 256, 10)  # enough weights to be masked bit by bit
+
+
+@pytest.mark.parametrize("model_fn", [MODELS["mlp"], wide])
+@pytest.mark.parametrize("name", ["momentum", "Adam", "RMSprop"])
+def test_learning_rate_dropout_has_the_masks_of_the_optimizer(name: str, model_fn) -> None:
+    scale = 1.0 if name == "momentum" else 0.02
+    keeps = [0.5, 1.0, 0.3]
+    runs = [Run(Cosine(10), 0.1 * scale, 3 + i, keep=keep) for i, keep in enumerate(keeps)]
+    many = fit_many(model_fn, SMALL, runs, epochs=2, batch_size=BATCH, optimizer=OPTIMIZERS[name])
+    for i, run in enumerate(runs):
+        model = seeded(model_fn, run.seed).to(SMALL.train.y.device)
+        inner = OPTIMIZERS[name](model.parameters(), lr=run.base_lr)
+        fit(
+            model,
+            SMALL,
+            LRDropout(inner, run.keep, torch.Generator().manual_seed(run.seed)),
+            epochs=2,
+            schedule=run.schedule,
+            batch_size=BATCH,
+            seed=run.seed,
+        )
+        weights = torch.cat([p.detach().flatten() for p in model.parameters()])
+        torch.testing.assert_close(many.weights[i], weights, rtol=2e-3, atol=2e-4)
 
 
 @pytest.mark.parametrize(
@@ -286,7 +315,7 @@ def test_what_cannot_be_stacked_says_why(reason: str) -> None:
 @pytest.mark.parametrize(
     ("optimizer", "reason"),
     [
-        (torch.optim.RMSprop, "not RMSprop"),
+        (torch.optim.Adagrad, "not Adagrad"),
         (partial(torch.optim.SGD, momentum=0.9, dampening=0.5), "dampening=0.5"),
         (partial(torch.optim.Adam, amsgrad=True), "amsgrad=True"),
         (partial(torch.optim.SGD, speed=9), "speed"),

@@ -92,7 +92,7 @@ EDGE = ("import", "def dot", "trails = ", "settled = ")
             "500",
             (),
         ),
-        (FAILS, "1 / (p + 2)) / math.sqrt", "1 / (p + 1.9)) / math.sqrt", "three kinds", ()),
+        (FAILS, "(value - 1 / (p + 2))", "(value - 1 / (p + 1.9))", "three kinds of noise", ()),
         # A torch that has mended an exhibit: the notebook must say so.
         (
             MUSEUM,
