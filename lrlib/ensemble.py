@@ -31,7 +31,24 @@ from lrlib.training import batch_order
 if TYPE_CHECKING:
     import pandas as pd
 
-MakeOptimizer = Callable[[Iterable[Tensor]], Optimizer]
+# (weights [R, P], gradients [R, P], rates [R, 1]) → None: the weights change in place.
+Update = Callable[[Tensor, Tensor, Tensor], None]
+
+
+@dataclass(frozen=True)
+class StackedRule:
+    """An update rule of one's own, for `fit_many(optimizer=…)`.
+
+    `make()` returns a function with fresh state, which takes weights and gradients, [runs,
+    parameters], and rates, [runs, 1] (or one for each parameter), and changes the weights in place.
+
+    >>> sign_descent = StackedRule(lambda: lambda w, g, lrs: w.sub_(lrs * g.sign()))
+    """
+
+    make: Callable[[], Update]
+
+
+MakeOptimizer = Callable[[Iterable[Tensor]], Optimizer] | StackedRule
 Floats = NDArray[np.float64]
 
 
@@ -546,12 +563,11 @@ _STACKED: dict[type, Callable[[Any, Tensor, Any, Any], Tensor]] = {
 
 # --- The update rules --------------------------------------------------------------------------
 
-# (weights [R, P], gradients [R, P], rates [R, 1]) → None: the weights change in place.
-Update = Callable[[Tensor, Tensor, Tensor], None]
-
 
 def _update_rule(optimizer: MakeOptimizer) -> Update:
     """The stacked form of a torch optimizer, with its own, still empty state."""
+    if isinstance(optimizer, StackedRule):
+        return optimizer.make()
     try:
         example = optimizer([nn.Parameter(torch.zeros(1))])
     except Exception as error:

@@ -6,8 +6,7 @@ that is why a resumed run ends where the uninterrupted one does, to the last bit
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,6 +18,7 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from lrlib import _checks
+from lrlib._files import written_whole
 from lrlib.datasets import Dataset, Split
 from lrlib.plateau import PlateauRule
 from lrlib.rates import current_lrs, set_lr
@@ -77,6 +77,28 @@ def batches(samples: int, batch_size: int, seed: int, epoch: int) -> Iterator[Te
     return iter(batch_order(samples, seed, epoch).split(batch_size))
 
 
+Augment = Callable[[Tensor, np.random.Generator], Tensor]
+
+
+def crop_and_flip(images: Tensor, random: np.random.Generator) -> Tensor:
+    """Each image moved by up to 4 pixels either way (zeros come in), and half of them mirrored.
+
+    >>> crop_and_flip(torch.ones(5, 3, 32, 32), np.random.default_rng(0)).shape
+    torch.Size([5, 3, 32, 32])
+    """
+    count, _, height, width = images.shape
+    device = images.device
+    padded = F.pad(images, (4, 4, 4, 4))
+    top, left = torch.from_numpy(random.integers(0, 9, (2, count, 1))).to(device)
+    mirrored = torch.from_numpy(random.integers(0, 2, (count, 1)).astype(bool)).to(device)
+    rows = top + torch.arange(height, device=device)
+    columns = torch.arange(width, device=device)
+    columns = left + torch.where(mirrored, width - 1 - columns, columns)
+    image = torch.arange(count, device=device)[:, None, None]
+    # Advanced indices with a slice between them come first: [count, height, width, channels].
+    return padded[image, :, rows[:, :, None], columns[:, None, :]].movedim(3, 1)
+
+
 def fit(
     model: nn.Module,
     data: Dataset,
@@ -87,6 +109,7 @@ def fit(
     plateau: PlateauRule | None = None,
     batch_size: int = 32,
     seed: int = 0,
+    augment: Augment | None = None,
     history: History | None = None,
     progress: bool = False,
 ) -> History:
@@ -95,8 +118,9 @@ def fit(
     `schedule` gives the factor of each group's base rate (its `initial_lr`, or the rate that it
     has now) at every step; without one the rates stay. A `plateau` rule lowers these base rates as
     it goes, by the validation loss, or in mode "max" by the validation accuracy. `seed` decides the
-    order of the batches. With the `history` of an earlier call (see `resume`) the run goes on where
-    that one ended.
+    order of the batches. `augment` changes a batch's images, as `crop_and_flip` does; its random
+    generator depends on seed, epoch and step alone. With the `history` of an earlier call (see
+    `resume`) the run goes on where that one ended.
 
     >>> from lrlib import Cosine, load, mlp, seeded
     >>> data, model = load("digits", device="cpu"), seeded(lambda: mlp(64, 32, 10), seed=0)
@@ -128,11 +152,14 @@ def fit(
     remaining = range(history.epochs, epochs)
     for epoch in _with_bar(remaining, epochs) if progress else remaining:
         model.train()
-        losses = []
+        losses: list[Tensor] = []
         for batch in batches(len(y), batch_size, seed, epoch):
             batch = batch.to(y.device)
             set_lr(optimizer, [factors[len(history.lrs)] * base for base in base_lrs])
-            loss = F.cross_entropy(model(x[batch]), y[batch])
+            images = x[batch]
+            if augment:
+                images = augment(images, np.random.default_rng((seed, epoch, len(losses))))
+            loss = F.cross_entropy(model(images), y[batch])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -186,15 +213,8 @@ def save(path: str | Path, model: nn.Module, optimizer: Optimizer, history: Hist
         "history": asdict(history),
         "random": _random_state(),
     }
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with temporary.open("wb") as file:
-            torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with written_whole(path) as file:
+        torch.save(checkpoint, file)
 
 
 def resume(path: str | Path, model: nn.Module, optimizer: Optimizer) -> History:

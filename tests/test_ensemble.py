@@ -26,7 +26,7 @@ from lrlib import (
     small_cnn,
 )
 from lrlib.datasets import Split
-from lrlib.ensemble import _Stack, _stacked_forward
+from lrlib.ensemble import StackedRule, _Stack, _stacked_forward
 from lrlib.param_groups import by_name
 from lrlib.training import evaluate
 
@@ -140,6 +140,21 @@ def test_per_layer_rates_and_given_weights_equal_fit(name: str) -> None:
         torch.testing.assert_close(many.weights[i], flat(model), rtol=2e-3, atol=2e-4)
     frozen = slice(0, 64 * 24 + 24)
     assert torch.equal(many.weights[0, frozen], initial[0, frozen]), "a rate of 0 freezes"
+
+
+def test_a_rule_of_ones_own_sees_all_runs_at_once() -> None:
+    def make():
+        @torch.no_grad()
+        def update(weights, gradients, lrs) -> None:
+            assert weights.shape == gradients.shape
+            weights.sub_(lrs * gradients)
+
+        return update
+
+    runs = runs_for("SGD")
+    ours = fit_many(MODELS["mlp"], SMALL, runs, epochs=2, optimizer=StackedRule(make))
+    theirs = fit_many(MODELS["mlp"], SMALL, runs, epochs=2, optimizer=torch.optim.SGD)
+    torch.testing.assert_close(ours.weights, theirs.weights, rtol=1e-4, atol=1e-6)
 
 
 def test_plateau_rules_act_on_each_run_as_in_fit() -> None:

@@ -42,6 +42,8 @@ GUIDE, COSINE, MUSEUM = (
     f"04-built-in-schedulers/{name}" for name in ("field-guide", "cosine", "bug-museum")
 )
 ANATOMY, FAILS = (f"05-plateau-reduction/{name}" for name in ("anatomy", "when-it-fails"))
+MECHANISM, MISSING = (f"06-lr-dropout/{name}" for name in ("mechanism", "the-missing-point"))
+MISS = ("import", "d_p = buf\nd_p", "long_run", "three formulas")
 EDGE = ("import", "def dot", "trails = ", "settled = ")
 
 
@@ -93,6 +95,15 @@ EDGE = ("import", "def dot", "trails = ", "settled = ")
             (),
         ),
         (FAILS, "(value - 1 / (p + 2))", "(value - 1 / (p + 1.9))", "three kinds of noise", ()),
+        (
+            MECHANISM,
+            "weights.sub_(lr * kept * momentum)",
+            "weights.sub_(lr * momentum)",
+            "half",
+            (),
+        ),
+        (MISSING, "d_p = buf\nd_p.mul_", "d_p = buf.clone()\nd_p.mul_", "masked as well", MISS),
+        (MISSING, "update = buf.mul_(mask)", "update = buf * mask", "three formulas", MISS),
         # A torch that has mended an exhibit: the notebook must say so.
         (
             MUSEUM,

@@ -1,0 +1,187 @@
+"""The command line does what was typed, says what is wrong, and loses nothing."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+import lrlib.__main__ as command
+from lrlib import Cosine, load
+
+QUICK = ["--epochs", "2", "--batch-size", "128"]
+
+
+def train(*arguments: str) -> int:
+    return command.main(["train", *arguments])
+
+
+def weights(folder: Path) -> list[torch.Tensor]:
+    return list(torch.load(folder / "checkpoint.pt", weights_only=True)["model"].values())
+
+
+def log(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def test_the_article_s_call_works_as_typed(tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert train("--lr=.1", "--lr_dropout_rate=0.5", "--epochs=3") == 0
+    said = capsys.readouterr().out
+    assert len(re.findall(r"epoch \d/3: rate 0\.1, training loss", said)) == 3
+    assert re.search(r"test: loss 0\.\d+, accuracy 9\d\.\d+%", said)
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert json.loads((folder / "settings.json").read_text())["keep"] == 0.5
+    assert [line["epoch"] for line in log(folder)] == [1, 2, 3]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "checkpoint.pt",
+        "log.jsonl",
+        "settings.json",
+    ]
+
+
+SETTINGS = [
+    [],
+    ["--lr-dropout-rate", "0.5", "--schedule", "cosine"],
+    ["--optimizer", "adamw", "--lr", "0.003", "--plateau", "--patience", "0", "--keep", "0.7"],
+    ["--model", "cnn", "--augment", "--optimizer", "nesterov", "--schedule", "warmup-cosine"],
+]
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(
+    settings, tmp_path, capsys, monkeypatch
+) -> None:
+    settings = [*settings, "--epochs", "4", "--batch-size", "64"]
+    assert train(*settings, "--out", str(tmp_path / "whole")) == 0
+
+    fit, calls = command.fit, []
+
+    def interrupted(*arguments, **options):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return fit(*arguments, **options)
+
+    monkeypatch.setattr(command, "fit", interrupted)
+    stopped = tmp_path / "stopped"
+    assert train(*settings, "--out", str(stopped)) == 130
+    said = capsys.readouterr().out
+    assert "Stopped; saved after epoch 2 of 4" in said
+    (again,) = re.findall(r"python -m lrlib (train --resume .*)", said)
+    monkeypatch.setattr(command, "fit", fit)
+    torch.manual_seed(123)
+    assert command.main(shlex.split(again)) == 0
+    for ours, theirs in zip(weights(stopped), weights(tmp_path / "whole"), strict=True):
+        assert torch.equal(ours, theirs)
+    assert log(stopped) == log(tmp_path / "whole")
+
+
+def test_ctrl_c_in_a_real_process(tmp_path) -> None:
+    folder = tmp_path / "run"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lrlib", "train", "--epochs", "2000", "--out", str(folder)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not (folder / "log.jsonl").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"train --resume {folder}" in said
+    assert len(log(folder)) >= 1
+    assert weights(folder)
+
+
+def test_a_schedule_runs_over_the_whole_run(tmp_path) -> None:
+    assert train(*QUICK, "--schedule", "cosine", "--out", str(tmp_path / "run")) == 0
+    steps = load("digits").steps_per_epoch(128)
+    cosine = Cosine(2 * steps)
+    rates = [line["lr"] for line in log(tmp_path / "run")]
+    assert rates == pytest.approx([0.1 * cosine(steps - 1), 0.1 * cosine(2 * steps - 1)])
+
+
+@pytest.mark.parametrize("schedule", command.SCHEDULES)
+@pytest.mark.parametrize("steps", [1, 2, 3, 10, 1000])
+def test_every_schedule_fits_any_run(schedule: str, steps: int) -> None:
+    factors = command.SCHEDULES[schedule](steps).lrs(1.0, steps)
+    assert (factors >= 0).all()
+    assert factors.max() <= 1
+    assert factors[0] > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--epochs", "0"], r"--epochs=0: must be a positive integer"),
+        (["--batch-size", "0"], r"batch_size must be a positive integer"),
+        (["--lr", "-1"], r"learning rate"),
+        (["--keep", "1.5"], r"keep must be a finite number above 0 and at most 1"),
+        (["--factor", "2", "--plateau"], r"factor must be below 1"),
+        (["--patience", "-1"], r"patience must be a non-negative integer"),
+        (["--dataset", "imagenet"], r"imagenet"),
+        (["--dataset", "nothing.npz"], r"nothing\.npz"),
+        (["--model", "resnet34"], r"needs color images of 32×32"),
+        (["--device", "abacus"], r"abacus"),
+        (["--seed", "-1"], r"seed must be a non-negative integer"),
+        (["--resume", "nowhere"], r"no run there"),
+        (["--resume", "nowhere", "--lr", "1"], r"leave out --lr"),
+    ],
+)
+def test_wrong_values_are_refused_by_name_before_anything_is_written(
+    arguments, message, tmp_path, capsys, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LRLIB_DEVICE", "cpu")
+    assert train(*arguments) == 2
+    assert re.search(message, capsys.readouterr().err)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--schedule", "spiral"], "invalid choice: 'spiral'"),
+        (["--lr", "fast"], "invalid float value: 'fast'"),
+        (["--learning-rate", "1"], "unrecognized arguments"),
+        (["--epoch", "1"], "unrecognized arguments"),
+    ],
+)
+def test_wrong_words_are_refused(arguments, message, capsys) -> None:
+    with pytest.raises(SystemExit) as stop:
+        train(*arguments)
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_an_existing_run_is_not_overwritten(tmp_path, capsys) -> None:
+    assert train(*QUICK, "--out", str(tmp_path / "run")) == 0
+    before = weights(tmp_path / "run")
+    assert train(*QUICK, "--seed", "1", "--out", str(tmp_path / "run")) == 2
+    assert f"--resume {tmp_path / 'run'}" in capsys.readouterr().err
+    for ours, theirs in zip(weights(tmp_path / "run"), before, strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_the_help_teaches_and_its_examples_are_right(capsys) -> None:
+    with pytest.raises(SystemExit):
+        train("--help")
+    said = capsys.readouterr().out
+    for option in command.DEFAULTS:
+        assert "--" + option.replace("_", "-") in said
+    joined = command.EXAMPLES.replace("\\\n", " ")
+    examples = re.findall(r"^  lrlib (train\b.*?)(?:  |$)", joined, re.M)
+    assert len(examples) == 7
+    for example in examples:
+        command._parser().parse_args(shlex.split(example))
+    assert command.main([]) == 2
