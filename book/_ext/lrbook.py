@@ -8,6 +8,8 @@ named, with its alt text. Both warn, and so fail the build, where there is no su
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -119,9 +121,22 @@ def duration(seconds: float) -> str:
     return f"{seconds / 1e-6:.3g} µs"
 
 
+def patiently(start: Callable[[], Any]) -> Callable[[], Any]:
+    """Starts again where the server's socket was there before the server listened to it."""
+
+    def started() -> Any:
+        for _ in range(5):
+            with suppress(ConnectionRefusedError):
+                return start()
+        return start()
+
+    return started
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     # Seconds for Node to start and to answer; the defaults of 5 fail on a busy machine.
     katex.STARTUP_TIMEOUT = katex.RENDER_TIMEOUT = 120.0
+    katex.KaTeXServer.start = patiently(katex.KaTeXServer.start)
     app.add_role("measured", Measured())
     app.add_directive("notebook-figure", NotebookFigure)
     app.add_directive("benchmarks", Benchmarks)

@@ -87,8 +87,9 @@ def digits_sweep(processes: int = 1) -> dict:
         )
 
     stacked, one = side_by_side(ours, theirs)
+    where = {1: "one process", 2: "two processes"}[processes]
     return row(
-        f"fit_many, 64 runs of the digits MLP, {processes} process(es), a run",
+        f"fit_many, 64 runs of the digits MLP in {where}, a run",
         "the same run, ordinary loop",
         one,
         stacked / 64,

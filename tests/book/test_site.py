@@ -139,3 +139,20 @@ def test_the_reference_holds_every_public_name(pages) -> None:
 def test_a_search_finds_a_term(pages) -> None:
     index = (HTML / "searchindex.js").read_text(encoding="utf-8")
     assert "noise" in index
+
+
+def test_a_math_server_that_does_not_listen_yet_is_started_again(monkeypatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "book" / "_ext"))
+    from lrbook import patiently
+
+    answers = iter([ConnectionRefusedError(), ConnectionRefusedError(), "server"])
+
+    def start() -> str:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    assert patiently(start)() == "server"
+    with pytest.raises(TimeoutError):
+        patiently(lambda: (_ for _ in ()).throw(TimeoutError()))()
