@@ -125,6 +125,18 @@ def test_groups_have_their_own_keep_also_those_that_come_later() -> None:
     assert all(abs(m - e) < 80 for m, e in zip(moved, (250, 1000, 750, 250), strict=True))
 
 
+def test_a_group_may_drop_where_the_others_keep_all() -> None:
+    a, b = weights((1000,), (1000,))
+    groups = [{"params": [a], "keep": 0.5}, {"params": [b]}]
+    optimizer = LRDropout(SGD(groups, lr=1.0), keep=1.0)
+    before = a.detach().clone(), b.detach().clone()
+    for w in (a, b):
+        w.grad = torch.ones(1000)
+    optimizer.step()
+    assert 400 < int((a != before[0]).sum()) < 600
+    assert int((b != before[1]).sum()) == 1000
+
+
 def test_it_neither_uses_nor_disturbs_other_random_numbers() -> None:
     def run(disturb: bool) -> tuple[torch.Tensor, torch.Tensor]:
         (weight,) = weights((1000,))

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import lrlib.__main__ as command
-from lrlib import Cosine, load
+from lrlib import Cosine, fit, load, mlp, seeded
 
 QUICK = ["--epochs", "2", "--batch-size", "128"]
 
@@ -63,7 +63,7 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(
     settings = [*settings, "--epochs", "4", "--batch-size", "64"]
     assert train(*settings, "--out", str(tmp_path / "whole")) == 0
 
-    fit, calls = command.fit, []
+    calls: list[int] = []
 
     def interrupted(*arguments, **options):
         calls.append(1)
@@ -83,6 +83,18 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(
     for ours, theirs in zip(weights(stopped), weights(tmp_path / "whole"), strict=True):
         assert torch.equal(ours, theirs)
     assert log(stopped) == log(tmp_path / "whole")
+
+
+def test_it_trains_as_fit_does(tmp_path) -> None:
+    settings = ["--schedule", "cosine", "--epochs", "3", "--batch-size", "64", "--seed", "5"]
+    assert train(*settings, "--out", str(tmp_path / "run")) == 0
+    data = load("digits")
+    model = seeded(lambda: mlp(64, 64, 32, 10), 5).to(data.train.x.device)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    cosine = Cosine(3 * data.steps_per_epoch(64))
+    fit(model, data, optimizer, epochs=3, schedule=cosine, batch_size=64, seed=5)
+    for ours, theirs in zip(weights(tmp_path / "run"), model.state_dict().values(), strict=True):
+        assert torch.equal(ours, theirs.cpu())
 
 
 def test_ctrl_c_in_a_real_process(tmp_path) -> None:

@@ -87,6 +87,12 @@ def test_by_magnitude_sees_a_negative_plateau_that_relative_does_not(mode):
     assert relative == 0.1
 
 
+def test_a_change_of_exactly_eps_is_not_made() -> None:
+    rule = {"factor": 0.5, "patience": 0, "eps": 0.25}
+    assert by_torch([1.0, 1.0], [0.5], **rule) == [[0.5], [0.5]]
+    assert [decision.lr for decision in decisions([1.0, 1.0], 0.5, **rule)] == [0.5, 0.5]
+
+
 def test_the_log_says_why():
     log = decisions(
         [1.0, math.nan, 1.0, 1.0, 1.0, 1.0, 1.0],
