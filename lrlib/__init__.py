@@ -8,6 +8,7 @@ from lrlib.claims import Difference, claim, glue, interval, measured, paired_dif
 from lrlib.datasets import DataError, Dataset, load
 from lrlib.devices import device
 from lrlib.ensemble import Run, Runs, fit_many, grid
+from lrlib.explorers import explorer
 from lrlib.lr_dropout import LRDropout
 from lrlib.models import cifar_resnet34, mlp, seeded, small_cnn
 from lrlib.param_groups import by_name, layerwise_decay, split_weight_decay, summary
@@ -71,6 +72,7 @@ __all__ = [
     "decisions",
     "device",
     "evaluate",
+    "explorer",
     "fit",
     "fit_many",
     "from_torch",

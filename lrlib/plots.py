@@ -76,13 +76,13 @@ def show(figure: Figure, alt: str, name: str = "") -> None:
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     plt.close(figure)
     display(
-        {"image/svg+xml": _compact(buffer.getvalue()), "text/plain": alt},
+        {"image/svg+xml": compact(buffer.getvalue()), "text/plain": alt},
         raw=True,
         metadata={"lrlib": {"alt": alt} | ({"name": name} if name else {})},
     )
 
 
-def _compact(svg: str) -> str:
+def compact(svg: str) -> str:
     """The same picture in half the bytes: no comments, no indentation, hundredths of a point."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)

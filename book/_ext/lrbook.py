@@ -2,7 +2,8 @@
 
 {measured}`noise-floor/agreement` prints what the notebook `noise-floor` of the same chapter glued
 under `agreement`. The directive `notebook-figure` does the same for a figure that `plots.show`
-named, with its alt text. Both warn, and so fail the build, where there is no such name.
+named, with its alt text. Both warn, and so fail the build, where there is no such name. The
+directive `explorer` puts one of lrlib's live figures on the page.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from sphinx.directives.patches import Figure
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 from sphinxcontrib import katex
+
+from lrlib import explorers
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +96,21 @@ class NotebookFigure(Figure, SphinxDirective):
         return super().run()
 
 
+class Explorer(SphinxDirective):
+    """`{explorer} name`: a figure that answers; `finish` adds its script to the page."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """The explorer's data and static figure."""
+        name = self.arguments[0]
+        if name not in explorers.NAMES:
+            known = ", ".join(explorers.NAMES)
+            logger.warning("no explorer %r; there is %s", name, known, location=self.get_location())
+            return []
+        return [nodes.raw("", explorers.html(name), format="html")]
+
+
 class Benchmarks(SphinxDirective):
     """The table of `make bench`, and with what it was measured, from book/results."""
 
@@ -140,4 +158,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_role("measured", Measured())
     app.add_directive("notebook-figure", NotebookFigure)
     app.add_directive("benchmarks", Benchmarks)
+    app.add_directive("explorer", Explorer)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -101,6 +101,9 @@ def tidy(notebook: nbformat.NotebookNode) -> None:
     for cell in notebook.cells:
         cell.metadata = {key: cell.metadata[key] for key in ("tags",) if key in cell.metadata}
         for output in cell.get("outputs", []):
+            # A live widget has a new name in every run; the page keeps its HTML part.
+            if output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None):
+                cell.metadata["tags"] = sorted({*cell.metadata.get("tags", []), IGNORE})
             alt = output.get("metadata", {}).get("lrlib", {}).get("alt")
             if alt:
                 cell.metadata["mystnb"] = {"image": {"alt": alt}}

@@ -1,0 +1,59 @@
+"""The explorers as Jupyter widgets; apart, because anywidget takes time to import."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anywidget
+import traitlets
+
+from lrlib import explorers
+from lrlib.explorers import first_look
+
+
+class Explorer(anywidget.AnyWidget):
+    """An explorer in a notebook: `state` holds the controls' values, `data` what it looks up."""
+
+    state = traitlets.Dict().tag(sync=True)
+    data = traitlets.Dict().tag(sync=True)
+
+    def __init__(self, name: str, state: dict[str, Any]) -> None:
+        self.name = name
+        super().__init__(
+            state=state,
+            data=self._data(),
+            _esm=explorers.module(name),
+            _css=explorers.stylesheet(),
+        )
+
+    def _data(self) -> dict[str, Any]:
+        return explorers.data(self.name)
+
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        # Beside the widget, for pages that have no kernel: the data and a static figure.
+        part = {
+            "text/html": explorers.html(self.name, self.state),
+            "text/plain": f"explorer({self.name!r})",
+        }
+        bundle = super()._repr_mimebundle_(**options)
+        if isinstance(bundle, tuple):
+            return {**bundle[0], **part}, bundle[1]
+        return None if bundle is None else {**bundle, **part}
+
+
+class FirstLook(Explorer):
+    """The explorer that trains: dozens of networks, each time a slider moves."""
+
+    def __init__(self, name: str, state: dict[str, Any]) -> None:
+        super().__init__(name, state)
+        self.observe(self._train, names="state")
+
+    def _data(self) -> dict[str, Any]:
+        return {**super()._data(), "live": True}
+
+    def _train(self, change: Any) -> None:
+        rate, schedule = change.new.get("rate"), change.new.get("schedule")
+        place = f"{schedule}@{rate:g}"
+        known = self.data["results"]
+        if place not in known and schedule in first_look.SCHEDULES and 0 < rate <= 100:
+            self.data = {**self.data, "results": {**known, place: first_look.train(schedule, rate)}}

@@ -1,0 +1,54 @@
+// The landing page: what a rate and a schedule do to dozens of real trainings.
+//
+// data: {rates, seeds, steps, schedules: [[name, label, color]], live, results}, and results maps
+// "schedule@rate" to {x, loss, low, high, error, half}: the mean training loss with its 95 %
+// interval, and the mean test error in percent with the half-width of its interval.
+
+const key = (schedule, rate) => `${schedule}@${rate}`;
+
+// The table of the site has certain rates; live, any rate is trained.
+const nearest = (rates, rate) => rates.reduce((a, b) => (Math.abs(Math.log(b / rate)) < Math.abs(Math.log(a / rate)) ? b : a));
+
+const explorer = {
+  name: "first-look",
+  title: "Move the rate",
+  controls(s, data) {
+    return [
+      { name: "rate", label: "learning rate", kind: "range", scale: "log", min: data.rates[0], max: data.rates.at(-1), value: data.start, step: data.live ? 0.05 : 0.25 },
+      { name: "schedule", label: "schedule", kind: "select", value: "constant", options: data.schedules.map(([name, label]) => [name, label]) },
+    ];
+  },
+  view(s, data) {
+    const rate = data.live ? s.rate : nearest(data.rates, s.rate);
+    const [, label, shade] = data.schedules.find(([name]) => name === s.schedule);
+    const found = data.results[key(s.schedule, rate)];
+    const curve = ([name, text, color]) => {
+      const known = data.rates.map((r) => data.results[key(name, r)]);
+      const own = name === s.schedule;
+      return { x: data.rates, y: known.map((k) => k?.error ?? NaN), low: own ? known.map((k) => k?.error - k?.half) : null, high: own ? known.map((k) => k?.error + k?.half) : null, color, label: text, thin: !own };
+    };
+    const best = data.rates.reduce((a, b) => ((data.results[key(s.schedule, b)]?.error ?? Infinity) < (data.results[key(s.schedule, a)]?.error ?? Infinity) ? b : a));
+    const lowest = data.results[key(s.schedule, best)];
+    return {
+      charts: [
+        {
+          title: `Training loss of ${data.seeds} networks`,
+          x: { label: "step", min: 0, max: data.steps },
+          y: { log: true, min: 0.02, max: 10 },
+          lines: found ? [{ x: found.x, y: found.loss, low: found.low, high: found.high, color: shade }] : [],
+        },
+        {
+          title: "Test error at the end, in %",
+          x: { label: "learning rate", log: true, min: data.rates[0], max: data.rates.at(-1) },
+          y: { log: true, min: 1, max: 100, ticks: [1, 2, 5, 10, 20, 50, 100] },
+          lines: data.schedules.map(curve),
+          points: found ? [{ x: rate, y: found.error, color: shade, size: 6 }] : [],
+          rules: [{ x: rate }],
+        },
+      ],
+      summary: found
+        ? `Rate ${format(rate)}, ${label}: after ${data.steps} steps the test error is ${found.error.toFixed(1)} ± ${found.half.toFixed(1)} % (mean of ${data.seeds} trainings on handwritten digits, 95 % interval). The best of these rates for ${label} is ${format(best)}, with ${lowest.error.toFixed(1)} %.`
+        : "Training …",
+    };
+  },
+};

@@ -1,0 +1,103 @@
+"""The trainings behind `first-look`: digits, a small network, dozens of seeds at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from lrlib.datasets import Dataset, load
+from lrlib.ensemble import Run, Runs, fit_many
+from lrlib.models import mlp
+from lrlib.schedules import Constant, Cosine, Linear, Schedule, StepDecay
+
+EPOCHS, SEEDS = 8, 32
+# A third of the way in, and again at two thirds: a tenth of the rate.
+SCHEDULES: dict[str, tuple[str, str]] = {
+    "constant": ("constant", "gray"),
+    "step": ("steps", "blue"),
+    "linear": ("line to zero", "purple"),
+    "cosine": ("cosine", "orange"),
+}
+# Four to a decade, as the slider of the site goes.
+RATES = [float(f"{10 ** (k / 4):.3g}") for k in range(-8, 3)]
+
+
+@cache
+def _digits() -> Dataset:
+    return load("digits", device="cpu")
+
+
+def _schedule(name: str) -> Schedule:
+    steps = EPOCHS * _digits().steps_per_epoch(32)
+    made: dict[str, Schedule] = {
+        "constant": Constant(),
+        "step": StepDecay(-(-steps // 3)),
+        "linear": Linear(1.0, 0.0, steps),
+        "cosine": Cosine(steps),
+    }
+    return made[name]
+
+
+def train(schedule: str, rate: float, seeds: int = SEEDS) -> dict[str, Any]:
+    """The mean training loss of each epoch and the test error in percent, with 95 % intervals."""
+    return _train([(schedule, rate)], seeds)[0]
+
+
+def table(rates: Sequence[float] = RATES, seeds: int = SEEDS) -> dict[str, Any]:
+    """All that the site's explorer looks up: every schedule with every rate."""
+    places = [(schedule, rate) for schedule in SCHEDULES for rate in rates]
+    return {
+        "rates": list(rates),
+        "start": 0.0316,
+        "seeds": seeds,
+        "steps": EPOCHS * _digits().steps_per_epoch(32),
+        "schedules": [[name, label, color] for name, (label, color) in SCHEDULES.items()],
+        "results": {
+            f"{schedule}@{rate:g}": result
+            for (schedule, rate), result in zip(places, _train(places, seeds), strict=True)
+        },
+    }
+
+
+def _train(places: Sequence[tuple[str, float]], seeds: int) -> list[dict[str, Any]]:
+    runs = [
+        Run(_schedule(schedule), rate, seed, schedule)
+        for schedule, rate in places
+        for seed in range(seeds)
+    ]
+    result = fit_many(
+        lambda: mlp(64, 32, 10),
+        _digits(),
+        runs,
+        epochs=EPOCHS,
+        validate="end",
+        test=True,
+        shard_size=64,
+    )
+    return [_summary(result, slice(i * seeds, (i + 1) * seeds)) for i in range(len(places))]
+
+
+def _summary(result: Runs, part: slice) -> dict[str, Any]:
+    from lrlib.claims import interval
+
+    per_epoch = _digits().steps_per_epoch(32)
+    # A run that diverged has no loss; where one did, the mean has none either.
+    epochs = [interval(column) for column in result.train_loss[part].T]
+    error = interval(100.0 * (1.0 - result.test_accuracy[part]))
+    return {
+        # An epoch's mean loss stands in the epoch's middle.
+        "x": [per_epoch * (epoch + 0.5) for epoch in range(EPOCHS)],
+        "loss": [_plain(stat.mean) for stat in epochs],
+        "low": [_plain(stat.mean - stat.half_width) for stat in epochs],
+        "high": [_plain(stat.mean + stat.half_width) for stat in epochs],
+        "error": _plain(error.mean),
+        "half": _plain(error.half_width),
+    }
+
+
+def _plain(value: float) -> float | None:
+    """Four digits; None for what JSON has no number for."""
+    return float(f"{value:.4g}") if np.isfinite(value) else None

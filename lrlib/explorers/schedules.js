@@ -1,0 +1,45 @@
+// lrlib.schedules in JavaScript: name → parameters → a function of the step. The tests compare
+// each with the Python class of its name, over random arguments.
+
+const cosine = (progress) => (1 + Math.cos(Math.PI * progress)) / 2;
+const progress = (t, steps) => Math.min(t, steps) / steps;
+
+const schedules = {
+  Constant: ({ value }) => () => value,
+  StepDecay: ({ step_size, gamma }) => (t) => gamma ** Math.floor(t / step_size),
+  MultiStep: ({ milestones, gamma }) => (t) => gamma ** milestones.filter((m) => m <= t).length,
+  Exponential: ({ gamma }) => (t) => gamma ** t,
+  InverseTime: ({ decay }) => (t) => 1 / (1 + decay * t),
+  InverseSqrt: ({ timescale }) => (t) => 1 / Math.sqrt(1 + t / timescale),
+  Polynomial: ({ steps, power, end }) => (t) => end + (1 - end) * (1 - progress(t, steps)) ** power,
+  Linear: ({ start, end, steps }) => (t) => start + (end - start) * progress(t, steps),
+  Cosine: ({ steps, end, periodic }) => (t) =>
+    end + (1 - end) * cosine(periodic ? (t % (2 * steps)) / steps : progress(t, steps)),
+  CosineRestarts: ({ period, mult, end }) => (t) => {
+    let [since, length] = [t, period];
+    if (mult === 1) since = t % period;
+    else while (since >= length) [since, length] = [since - length, length * mult];
+    return end + (1 - end) * cosine(since / length);
+  },
+  Cyclic: ({ low, high, up, down, scale, gamma }) => (t) => {
+    const since = t % (up + down);
+    const triangle = Math.min(since / up, (up + down - since) / down);
+    const scaled = { constant: 1, halving: 0.5 ** Math.floor(t / (up + down)), exponential: gamma ** t };
+    return low + (high - low) * triangle * scaled[scale];
+  },
+  OneCycle: ({ steps, peak_at, start, end, shape, three_phase }) => (t) => {
+    const peak = peak_at * steps - 1;
+    const corners = three_phase ? [0, peak, 2 * peak, steps - 1] : [0, peak, steps - 1];
+    const values = three_phase ? [start, 1, start, end] : [start, 1, end];
+    let leg = 0;
+    while (leg < corners.length - 2 && t > corners[leg + 1]) leg += 1;
+    const length = corners[leg + 1] - corners[leg];
+    const way = length > 0 ? Math.min((t - corners[leg]) / length, 1) : 1;
+    const done = shape === "cosine" ? 1 - cosine(way) : way;
+    return values[leg] * (1 - done) + values[leg + 1] * done;
+  },
+};
+
+// The factors of steps 0 … count−1.
+const factors = (schedule, count) => Array.from({ length: count }, (_, t) => schedule(t));
+const counting = (count) => Array.from({ length: count }, (_, t) => t);
