@@ -140,9 +140,11 @@ class Icons:
             f'viewBox="0 0 {width} {height}"><path fill="currentColor" d="{path}"/></svg>'
         )
 
-    @cache  # noqa: B019: one object, as long as the program
+    @cache  # noqa: B019
     def _drawing(self, name: str, brand: bool) -> tuple[str, str, str]:
-        entry = re.compile(rf'"?{re.escape(name)}"?:\s*\[(\d+),\s*(\d+),\s*\[.*?\],\s*"\w+",\s*"(M[^"]+)"')
+        entry = re.compile(
+            rf'"?{re.escape(name)}"?:\s*\[(\d+),\s*(\d+),\s*\[.*?\],\s*"\w+",\s*"(M[^"]+)"'
+        )
         found = entry.findall(self.script)
         if not found:
             raise ValueError(f"the theme's script has no icon {name!r}")
@@ -166,8 +168,17 @@ def _head(page: str, up: str, is_search: bool, style: str, script: str) -> str:
     """The page with one stylesheet and one script."""
     ours = (*SCRIPTS, *UNUSED, *(() if is_search else SEARCH))
     names = "|".join(re.escape(name) for name in ours)
-    page = re.sub(rf'<(script|link)\b[^>]*(?:src|href)="[^"]*?(?:{names})(?:\?[^"]*)?"[^>]*>(</script>)?', "", page)
-    page = re.sub(r"<script>\s*(?:let toggle|var toggle|const THEBE|DOCUMENTATION_OPTIONS).*?</script>", "", page, flags=re.S)
+    page = re.sub(
+        rf'<(script|link)\b[^>]*(?:src|href)="[^"]*?(?:{names})(?:\?[^"]*)?"[^>]*>(</script>)?',
+        "",
+        page,
+    )
+    page = re.sub(
+        r"<script>\s*(?:let toggle|var toggle|const THEBE|DOCUMENTATION_OPTIONS).*?</script>",
+        "",
+        page,
+        flags=re.S,
+    )
     page = re.sub(r'<script type="text/x-thebe-config">.*?</script>', "", page, flags=re.S)
     page = re.sub(r'<link\b[^>]*rel="stylesheet"[^>]*>', "", page)
     page = re.sub(r'<meta name="(?:docsearch:[^"]*)"[^>]*>', "", page)
@@ -177,8 +188,14 @@ def _head(page: str, up: str, is_search: bool, style: str, script: str) -> str:
         page = page.replace(other, "", 1)
     page = page.replace('<meta charset="utf-8" />', f'<meta charset="utf-8" />\n    {first}', 1)
     # The searching scripts wait for the bundle, as all of them wait for the page.
-    page = re.sub(r'<script src="([^"]*(?:searchtools|language_data|searchindex)\.js[^"]*)">', r'<script defer src="\1">', page)
-    ours_now = f'<link rel="stylesheet" href="{up}{style}">\n<script defer src="{up}{script}"></script>\n'
+    page = re.sub(
+        r'<script src="([^"]*(?:searchtools|language_data|searchindex)\.js[^"]*)">',
+        r'<script defer src="\1">',
+        page,
+    )
+    ours_now = (
+        f'<link rel="stylesheet" href="{up}{style}">\n<script defer src="{up}{script}"></script>\n'
+    )
     if is_search:
         return page.replace('<script defer src="', f'{ours_now}<script defer src="', 1)
     page = page.replace("</head>", f"{ours_now}</head>", 1)
@@ -273,10 +290,13 @@ def _selectors(prelude: list[Any]) -> list[list[Any]]:
 
 
 def _can_match(selector: list[Any], words: set[str]) -> bool:
-    """Whether every class and id of the selector occurs; what stands in brackets isn't asked."""
+    """Whether every class and id of the selector occurs; what stands in brackets isn't asked.
+
+    The explorers put the names of their classes together, so all of these are kept.
+    """
     for before, token in zip([None, *selector], selector, strict=False):
         is_class = token.type == "ident" and before is not None and before == "."
-        if is_class and token.value not in words:
+        if is_class and token.value not in words and not token.value.startswith("lr-"):
             return False
         if token.type == "hash" and token.value not in words:
             return False
@@ -327,7 +347,7 @@ def _with_figure_sizes(page: str, path: Path) -> str:
 @cache
 def _size(picture: Path) -> tuple[int, int]:
     if picture.suffix == ".png":
-        return struct.unpack(">II", picture.read_bytes()[16:24])  # type: ignore[return-value]
+        return struct.unpack(">II", picture.read_bytes()[16:24])
     view = re.search(r'viewBox="\S+ \S+ ([\d.]+) ([\d.]+)"', picture.read_text(encoding="utf-8"))
     if not view:
         raise ValueError(f"{picture.name} has no viewBox, so its size can't be known")
@@ -362,26 +382,27 @@ def _first_sentences(page: str, limit: int = 160) -> str:
         text = re.sub(r"\s+", " ", text).strip().removeprefix("You will see ")
         if len(text) > 50:
             text = text[0].upper() + text[1:]
-            return text if len(text) <= limit else text[:limit].rsplit(" ", 1)[0].rstrip(",;:") + " …"
-    return "A page of the Learning-Rate Book: how to choose and change the learning rate in PyTorch."
+            return (
+                text if len(text) <= limit else text[:limit].rsplit(" ", 1)[0].rstrip(",;:") + " …"
+            )
+    return (
+        "A page of the Learning-Rate Book: how to choose and change the learning rate in PyTorch."
+    )
 
 
 def _write_sitemap(site: Path, pages: Iterable[Path], address: str) -> None:
     skipped = {"search.html", "genindex.html", "py-modindex.html"}
     places = [page.relative_to(site).as_posix() for page in pages if page.name not in skipped]
-    entries = "".join(
-        f"  <url><loc>{address}{place.removesuffix('index.html') if place == 'index.html' else place}</loc></url>\n"
-        for place in places
-    )
+    urls = [address if place == "index.html" else address + place for place in places]
+    entries = "".join(f"  <url><loc>{url}</loc></url>\n" for url in urls)
     text = '<?xml version="1.0" encoding="UTF-8"?>\n'
     text += f'<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">\n{entries}</urlset>\n'
     (site / "sitemap.xml").write_text(text, encoding="utf-8")
 
 
 def _write_not_found(site: Path, address: str, title: str) -> None:
-    """The page for addresses that lead nowhere: it may be shown at any depth, so it stands alone."""
+    """The page for wrong addresses: it may be shown at any depth, so it stands alone."""
     home = urlsplit(address).path
     template = (Path(__file__).with_name("404.html")).read_text(encoding="utf-8")
     text = template.replace("{home}", home).replace("{title}", html.escape(title))
     (site / "404.html").write_text(text, encoding="utf-8")
-

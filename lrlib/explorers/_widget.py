@@ -19,12 +19,10 @@ class Explorer(anywidget.AnyWidget):
 
     def __init__(self, name: str, state: dict[str, Any]) -> None:
         self.name = name
-        super().__init__(
-            state=state,
-            data=self._data(),
-            _esm=explorers.module(name),
-            _css=explorers.stylesheet(),
-        )
+        # anywidget makes traits of these.
+        self._esm = explorers.module(name)
+        self._css = explorers.stylesheet()
+        super().__init__(state=state, data=self._data())
 
     def _data(self) -> dict[str, Any]:
         return explorers.data(self.name)
@@ -53,7 +51,8 @@ class FirstLook(Explorer):
 
     def _train(self, change: Any) -> None:
         rate, schedule = change.new.get("rate"), change.new.get("schedule")
-        place = f"{schedule}@{rate:g}"
-        known = self.data["results"]
-        if place not in known and schedule in first_look.SCHEDULES and 0 < rate <= 100:
+        if schedule not in first_look.SCHEDULES or not isinstance(rate, int | float):
+            return
+        place, known = f"{schedule}@{rate:g}", self.data["results"]
+        if place not in known and rate > 0:
             self.data = {**self.data, "results": {**known, place: first_look.train(schedule, rate)}}

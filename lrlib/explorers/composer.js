@@ -81,16 +81,27 @@ function lrlibCode(s) {
   ].join("\n");
 }
 
+// From `high` down to `low` along an expression between 1 and 0.
+const between = (low, high, text) => {
+  const span = num(high - low);
+  const scaled = span === 1 ? text : `${span} * ${text.includes(" - ") ? `(${text})` : text}`;
+  return low === 0 ? scaled : `${low} + ${scaled}`;
+};
+const half = (angle) => `(1 + math.cos(math.pi * ${angle})) / 2`;
+
 // Each schedule as an expression of `step`, which counts from the part's start.
 const expressions = {
   Constant: (a) => `${a.value}`,
-  Linear: (a) => `${a.start} + ${num(a.end - a.start)} * min(step, ${a.steps}) / ${a.steps}`,
-  Polynomial: (a) => `${a.end} + ${num(1 - a.end)} * (1 - min(step, ${a.steps}) / ${a.steps}) ** ${a.power}`,
+  Linear: (a) =>
+    a.start > a.end
+      ? between(a.end, a.start, `1 - min(step, ${a.steps}) / ${a.steps}`)
+      : between(a.start, a.end, `min(step, ${a.steps}) / ${a.steps}`),
+  Polynomial: (a) => between(a.end, 1, `(1 - min(step, ${a.steps}) / ${a.steps}) ** ${a.power}`),
   StepDecay: (a) => `${a.gamma} ** (step // ${a.step_size})`,
   Exponential: (a) => `${a.gamma} ** step`,
   InverseTime: (a) => `1 / (1 + ${a.decay} * step)`,
-  Cosine: (a) => `${a.end} + ${num(1 - a.end)} * (1 + math.cos(math.pi * min(step, ${a.steps}) / ${a.steps})) / 2`,
-  CosineRestarts: (a) => `${a.end} + ${num(1 - a.end)} * (1 + math.cos(math.pi * (step % ${a.period}) / ${a.period})) / 2`,
+  Cosine: (a) => between(a.end, 1, half(`min(step, ${a.steps}) / ${a.steps}`)),
+  CosineRestarts: (a) => between(a.end, 1, half(`(step % ${a.period}) / ${a.period}`)),
 };
 
 function torchCode(s) {

@@ -20,6 +20,7 @@ function format(value) {
   return text.replace(/-/g, "−");
 }
 
+const counting = (count) => Array.from({ length: count }, (_, i) => i);
 const logarithmic = (control) => control.scale === "log";
 
 // The value as the control allows it, whatever was given.
@@ -219,10 +220,6 @@ function drawChart(spec, width, move) {
     const at = rule.x === undefined ? y(rule.y) : x(rule.x);
     const ends = rule.x === undefined ? { x1: margin.left, x2: right, y1: at, y2: at } : { x1: at, x2: at, y1: margin.top, y2: bottom };
     plot.append(draw("line", { ...ends, class: "lr-rule" }));
-    if (rule.label) {
-      const place = rule.x === undefined ? { x: margin.left + 6, y: at - 5 } : { x: at + 5, y: margin.top + 10 };
-      plot.append(draw("text", { ...place, class: "lr-note" }, rule.label));
-    }
   }
   for (const line of lines) {
     if (!line.low) continue;
@@ -237,6 +234,14 @@ function drawChart(spec, width, move) {
     if (line.dash) path.setAttribute("stroke-dasharray", "5 4");
     if (line.thin) path.classList.add("lr-thin");
     plot.append(path);
+  }
+  for (const rule of spec.rules ?? []) {
+    if (!rule.label) continue;
+    const place =
+      rule.x === undefined
+        ? { x: margin.left + 6, y: y(rule.y) - 6 }
+        : { x: x(rule.x) + 5, y: margin.top + 10 };
+    plot.append(draw("text", { ...place, class: "lr-note" }, rule.label));
   }
   for (const point of spec.points ?? []) {
     const place = { cx: clamp(x(point.x), margin.left, right), cy: clamp(y(point.y), margin.top, bottom) };

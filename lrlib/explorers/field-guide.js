@@ -104,7 +104,7 @@ const guide = new Map([
   }],
   ["OneCycleLR", {
     fixed: true,
-    controls: [decades10("max_lr", "max_lr", 0.1, 0.001, 1), whole("total_steps", "total_steps", 100, 10, 100), share("pct_start", "pct_start", 0.3, 0.1, 0.5, 0.05), share("div_factor", "div_factor", 25, 1, 100, 1), decades10("final_div_factor", "final_div_factor", 10000, 1, 100000), choice("anneal", "anneal_strategy", "cos", ["cos", "linear"]), flag("three_phase", "three_phase", false)],
+    controls: [decades10("max_lr", "max_lr", 0.1, 0.001, 1), whole("total_steps", "total_steps", 100, 20, 100), share("pct_start", "pct_start", 0.3, 0.1, 0.5, 0.05), share("div_factor", "div_factor", 25, 1, 100, 1), decades10("final_div_factor", "final_div_factor", 10000, 1, 100000), choice("anneal", "anneal_strategy", "cos", ["cos", "linear"]), flag("three_phase", "three_phase", false)],
     rate: (s) => {
       const start = 1 / s.div_factor;
       const cycle = schedules.OneCycle({ steps: s.total_steps, peak_at: s.pct_start, start, end: start / s.final_div_factor, shape: s.anneal === "cos" ? "cosine" : "linear", three_phase: s.three_phase });

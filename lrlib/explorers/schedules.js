@@ -41,5 +41,4 @@ const schedules = {
 };
 
 // The factors of steps 0 … count−1.
-const factors = (schedule, count) => Array.from({ length: count }, (_, t) => schedule(t));
-const counting = (count) => Array.from({ length: count }, (_, t) => t);
+const factors = (schedule, count) => counting(count).map(schedule);
