@@ -52,7 +52,7 @@ LEFTOVERS = (
     "_static/scripts",
     "_static/styles",
     "_static/vendor",
-    "_static/webpack-macros.html",
+    "_static/*webpack-macros.html",
     "_static/*.ttf",
     "_static/*thebe*",
     "_static/mystnb*",

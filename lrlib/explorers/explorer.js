@@ -335,7 +335,8 @@ function makeControl(control, id, change) {
     const log = logarithmic(control);
     const [min, max] = log ? [Math.log10(control.min), Math.log10(control.max)] : [control.min, control.max];
     input = element("input", { id, type: "range", min, max, step: log ? (control.step ?? 0.02) : control.step });
-    output = element("output", { for: id });
+    // Not an <output>: a screen reader hears the value from the slider itself.
+    output = element("span", { class: "lr-value", "aria-hidden": "true" });
     input.addEventListener("input", () => {
       const at = Number(input.value);
       change({ [control.name]: log ? Number((10 ** at).toPrecision(3)) : at });

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
 import re
-import subprocess
-import sys
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -23,19 +22,10 @@ def toc_pages() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def pages() -> dict[str, BeautifulSoup]:
-    """The site's own pages by name, built now: a warning is an error."""
-    done = subprocess.run(
-        [sys.executable, ROOT / "book" / "tools" / "build.py"],
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    if done.returncode:
-        report = [line for line in (done.stdout + done.stderr).splitlines() if "WARNING" in line]
-        pytest.fail("the site was not built:\n" + ("\n".join(report) or done.stderr), pytrace=False)
+def pages(site: Path) -> dict[str, BeautifulSoup]:
+    """The site's own pages by name."""
     return {
-        name: BeautifulSoup((HTML / f"{name}.html").read_text(encoding="utf-8"), "html.parser")
+        name: BeautifulSoup((site / f"{name}.html").read_text(encoding="utf-8"), "html.parser")
         for name in toc_pages()
     }
 
@@ -44,11 +34,10 @@ def test_every_page_of_the_contents_has_a_title_and_a_description(pages) -> None
     descriptions = set()
     for name, page in pages.items():
         assert page.find("h1"), name
-        meta = page.find("meta", {"name": "description"})
-        if not name.startswith("chapters/") or name.endswith("/index"):
-            assert meta, f"{name} has no description"
-            assert meta["content"] not in descriptions
-            descriptions.add(meta["content"])
+        (meta,) = page.find_all("meta", {"name": "description"})
+        assert 50 < len(meta["content"]) < 260, name
+        assert meta["content"] not in descriptions, name
+        descriptions.add(meta["content"])
 
 
 def test_links_and_anchors_resolve(pages) -> None:
@@ -87,7 +76,7 @@ def test_nothing_is_loaded_from_another_host(pages) -> None:
         loaded += [
             tag["href"]
             for tag in page.find_all("link", href=True)
-            if "canonical" not in tag.get("rel", [])
+            if "canonical" not in tag.get("rel", [])  # a name, not a load
         ]
         outside = [url for url in loaded if urlsplit(url).netloc]
         assert outside == [], name
@@ -136,9 +125,53 @@ def test_the_reference_holds_every_public_name(pages) -> None:
         assert f"{home}.{name}" in ids, name
 
 
-def test_a_search_finds_a_term(pages) -> None:
-    index = (HTML / "searchindex.js").read_text(encoding="utf-8")
-    assert "noise" in index
+def test_the_map_names_every_page_and_previews_have_a_picture(pages, site: Path) -> None:
+    places = re.findall(r"<loc>(.*?)</loc>", (site / "sitemap.xml").read_text(encoding="utf-8"))
+    address = min(places, key=len)
+    owner, repository = CONFIG["repository"]["url"].split("/")[-2:]
+    assert address == f"https://{owner}.github.io/{repository}/"
+    assert set(places) == {address} | {f"{address}{name}.html" for name in pages if name != "index"}
+    for name, page in pages.items():
+        assert page.find("link", rel="canonical")["href"] == f"{address}{name}.html"
+        picture = page.find("meta", property="og:image")["content"].removeprefix(address)
+        assert (site / picture).read_bytes().startswith(b"\x89PNG")
+        assert page.find("link", rel="icon"), name
+
+
+def test_a_wrong_address_leads_home(site: Path) -> None:
+    page = BeautifulSoup((site / "404.html").read_text(encoding="utf-8"), "html.parser")
+    repository = CONFIG["repository"]["url"].split("/")[-1]
+    assert page.find("a")["href"] == f"/{repository}/"
+    assert page.find("form")["action"] == f"/{repository}/search.html"
+
+
+def test_only_what_pages_use_is_sent(pages, site: Path) -> None:
+    for name, page in pages.items():
+        sheets = page.find_all("link", rel="stylesheet")
+        assert len(sheets) == 1, name
+        scripts = [tag["src"] for tag in page.find_all("script", src=True)]
+        assert len(scripts) == 1 + len(page.select("[data-explorer]")), name
+        assert all(tag.has_attr("defer") for tag in page.find_all("script", src=True)), name
+    (style,) = site.glob("_static/book.*.css")
+    (script,) = site.glob("_static/book.*.js")
+    assert len(gzip.compress(style.read_bytes())) < 30_000
+    assert len(gzip.compress(script.read_bytes())) < 50_000
+    for waste in ("scripts", "vendor", "styles"):
+        assert not (site / "_static" / waste).exists()
+
+
+def test_figures_keep_their_place_while_they_load(pages) -> None:
+    for name, page in pages.items():
+        for image in page.select("article img"):
+            if not image["src"].startswith("data:"):
+                assert int(image["width"]) > 0, name
+                assert int(image["height"]) > 0, name
+
+
+def test_every_chapter_and_the_first_page_have_a_live_figure(pages) -> None:
+    for name, page in pages.items():
+        wanted = name == "index" or re.fullmatch(r"chapters/\d\d-[\w-]+/index", name)
+        assert bool(page.select("[data-explorer]")) >= bool(wanted), name
 
 
 def test_a_math_server_that_does_not_listen_yet_is_started_again(monkeypatch) -> None:

@@ -1,0 +1,473 @@
+"""The site in a browser: every page, and every explorer, moved by mouse and by keyboard.
+
+Needs an installed Chromium or Chrome (Debian: `apt install chromium`); LRBOOK_CHROMIUM names
+another one. Without it these tests are skipped, and say so.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import numpy as np
+import pytest
+import torch
+from playwright.sync_api import Browser, Page, sync_playwright
+from serving import serve
+
+import lrlib
+from lrlib import explorers
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+CHROMIUM = os.environ.get("LRBOOK_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt install chromium")
+
+HOME = {
+    "first-look": "index",
+    "noisy-valley": "chapters/01-decay-theory/index",
+    "layer-rates": "chapters/02-per-layer-rates/index",
+    "composer": "chapters/03-manual-schedules/index",
+    "field-guide": "chapters/04-built-in-schedulers/index",
+    "plateau": "chapters/05-plateau-reduction/index",
+    "missing-point": "chapters/06-lr-dropout/index",
+}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        # As root (in containers) Chromium runs only without its sandbox.
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+@pytest.fixture(scope="module")
+def address(site: Path) -> Iterator[str]:
+    with serve(site) as url:
+        yield url
+
+
+def watched(page: Page, own: str) -> list[str]:
+    """What goes wrong on the page from now on; requests to other hosts fail and are noted."""
+    troubles: list[str] = []
+
+    def decide(route: Any) -> None:
+        if route.request.url.startswith((own, "data:", "blob:")):
+            route.continue_()
+        else:
+            troubles.append(f"asks for {route.request.url}")
+            route.abort()
+
+    page.route("**/*", decide)
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    page.on(
+        "requestfailed",
+        lambda request: (
+            troubles.append(f"failed: {request.url}")
+            if request.failure != "net::ERR_ABORTED"  # the page was left before it came
+            else None
+        ),
+    )
+    page.on(
+        "console",
+        lambda message: (
+            troubles.append(message.text) if message.type in ("error", "warning") else None
+        ),
+    )
+    return troubles
+
+
+def own_pages(site: Path) -> list[Path]:
+    return sorted(page for page in site.rglob("*.html") if page.name != "404.html")
+
+
+def test_every_page_from_disk_is_whole_on_a_phone_and_asks_no_other_host(
+    site: Path, browser: Browser
+) -> None:
+    page = browser.new_page(viewport={"width": 360, "height": 780})
+    own = site.as_uri()
+    troubles = watched(page, own)
+    seen = []
+    for path in own_pages(site):
+        page.goto(path.as_uri(), wait_until="load")
+        page.evaluate("document.querySelectorAll('img').forEach(i => (i.loading = 'eager'))")
+        page.wait_for_function("[...document.images].every(i => i.complete)")
+        width = page.evaluate("document.documentElement.scrollWidth")
+        name = path.relative_to(site).as_posix()
+        if width > 360:
+            seen.append(f"{name} is {width} pixels wide")
+        empty = page.evaluate(
+            "[...document.images].filter(i => !i.naturalWidth).map(i => i.getAttribute('src'))"
+        )
+        seen += [f"{name}: {trouble}" for trouble in (*troubles, *empty)]
+        troubles.clear()
+    page.close()
+    assert seen == []
+
+
+def test_a_wrong_address_shows_the_sites_own_page(address: str, browser: Browser) -> None:
+    page = browser.new_page()
+    answer = page.goto(address + "chapters/no-such-page.html")
+    assert answer is not None
+    assert answer.status == 404
+    assert page.inner_text("h1") == "This address leads nowhere"
+    page.close()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["index", *(HOME[n] for n in list(HOME)[1:]), "chapters/04-built-in-schedulers/field-guide"],
+)
+def test_a_page_weighs_at_most_400_kilobytes(address: str, browser: Browser, name: str) -> None:
+    context = browser.new_context()  # an empty cache
+    page = context.new_page()
+    client = context.new_cdp_session(page)
+    client.send("Network.enable")
+    sizes: list[float] = []
+    client.on("Network.loadingFinished", lambda event: sizes.append(event["encodedDataLength"]))
+    page.goto(f"{address}{name}.html")
+    page.evaluate("document.querySelectorAll('img').forEach(i => (i.loading = 'eager'))")
+    page.wait_for_load_state("networkidle")
+    assert len(sizes) >= 3
+    assert sum(sizes) <= 400_000, f"{sum(sizes) / 1000:.0f} KB"
+    context.close()
+
+
+# --- Explorers ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def page(browser: Browser, address: str) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    fresh = context.new_page()
+    fresh.set_default_timeout(10_000)
+    fresh.troubles = watched(fresh, address)  # type: ignore[attr-defined]
+    yield fresh
+    assert fresh.troubles == []  # type: ignore[attr-defined]
+    context.close()
+
+
+def control(page: Page, explorer: str, name: str) -> Any:
+    return page.locator(f"#explorer-{explorer}-{name}")
+
+
+def press(page: Page, explorer: str, name: str, keys: str, times: int = 1) -> None:
+    control(page, explorer, name).focus()
+    for _ in range(times):
+        page.keyboard.press(keys)
+
+
+def drag(page: Page, explorer: str, name: str, share: float) -> None:
+    """Moves a slider's thumb with the mouse to a share of its length."""
+    slider = control(page, explorer, name)
+    slider.scroll_into_view_if_needed()
+    box = slider.bounding_box()
+    value = slider.evaluate("s => (s.value - s.min) / (s.max - s.min)")
+    middle = box["y"] + box["height"] / 2
+    # The thumb's middle moves between half a thumb from either end.
+    place = lambda part: box["x"] + 8 + part * (box["width"] - 16)
+    page.mouse.move(place(value), middle)
+    page.mouse.down()
+    page.mouse.move(place((value + share) / 2), middle)
+    page.mouse.move(place(share), middle)
+    page.mouse.up()
+
+
+def drawn(page: Page, explorer: str, chart: int = 0, line: int = 0) -> tuple[Any, Any]:
+    """A line's corners as the page shows them, from pixels back to values."""
+    svg = page.locator(f"#explorer-{explorer} svg").nth(chart)
+    path = svg.locator("path.lr-line").nth(line).get_attribute("d")
+    axes = svg.evaluate("s => [JSON.parse(s.dataset.x), JSON.parse(s.dataset.y)]")
+    corners, pen = [], [0.0, 0.0]
+    for command, numbers in re.findall(r"([MLHV])([-\d. ]+)", path):
+        values = [float(number) for number in numbers.split()]
+        pen = {"H": [values[0], pen[1]], "V": [pen[0], values[0]]}.get(command, values)
+        if command != "H":
+            corners.append(pen)
+
+    def value(pixels: Any, axis: list[Any]) -> Any:
+        low, high, start, end, log = axis
+        share = (pixels - start) / (end - start)
+        if log:
+            return 10 ** (np.log10(low) + share * (np.log10(high) - np.log10(low)))
+        return low + share * (high - low)
+
+    points = np.array(corners)
+    return value(points[:, 0], axes[0]), value(points[:, 1], axes[1])
+
+
+def values(page: Page, explorer: str) -> dict[str, str]:
+    inputs = page.locator(f"#explorer-{explorer} :is(input, select)")
+    return {
+        box["id"].removeprefix(f"explorer-{explorer}-"): box["value"]
+        for box in inputs.evaluate_all("all => all.map(i => ({ id: i.id, value: i.value }))")
+    }
+
+
+def open_at(page: Page, address: str, explorer: str, query: str = "") -> None:
+    page.goto(f"{address}{HOME[explorer]}.html{query}")
+    page.locator(f"#explorer-{explorer}.lr-live svg").first.wait_for()
+
+
+def test_the_first_look_shows_the_recorded_trainings(page: Page, address: str) -> None:
+    open_at(page, address, "first-look")
+    grid = explorers.data("first-look")
+    drag(page, "first-look", "rate", 0.7)
+    rate = 10 ** float(values(page, "first-look")["rate"])
+    control(page, "first-look", "schedule").select_option("cosine")
+    nearest = min(grid["rates"], key=lambda known: abs(np.log(known / rate)))
+    expected = grid["results"][f"cosine@{nearest:g}"]
+    x, y = drawn(page, "first-look")
+    np.testing.assert_allclose(x, expected["x"], atol=1)
+    np.testing.assert_allclose(y, expected["loss"], rtol=0.03)
+    page.wait_for_timeout(400)
+    said = page.inner_text("#explorer-first-look .lr-summary")
+    assert f"{expected['error']:.1f} ± {expected['half']:.1f} %" in said
+
+
+def test_the_valley_by_mouse_and_by_keyboard(page: Page, address: str) -> None:
+    open_at(page, address, "noisy-valley")
+    drag(page, "noisy-valley", "rate", 0.4)
+    press(page, "noisy-valley", "noise", "ArrowRight", 3)
+    now = values(page, "noisy-valley")
+    rate, noise = float(f"{10 ** float(now['rate']):.3g}"), float(now["noise"])
+    assert noise == pytest.approx(1.15)
+    square, expected = 4.0, []
+    for _ in range(201):
+        expected.append(square / 2)
+        square = (1 - rate) ** 2 * square + (rate * noise) ** 2
+    _, y = drawn(page, "noisy-valley", chart=1, line=1)
+    np.testing.assert_allclose(y, expected, rtol=0.06)
+    control(page, "noisy-valley", "step").focus()
+    page.keyboard.press("Home")
+    page.get_by_role("button", name="Play").click()
+    page.wait_for_timeout(500)
+    assert float(values(page, "noisy-valley")["step"]) > 2
+    page.get_by_role("button", name="Stop").click()
+
+
+def test_the_layers_by_mouse_and_by_keyboard(page: Page, address: str) -> None:
+    open_at(page, address, "layer-rates")
+    press(page, "layer-rates", "layers", "ArrowRight", 2)
+    drag(page, "layer-rates", "decay", 0.5)
+    decay = float(values(page, "layer-rates")["decay"])
+    bars = page.locator("#explorer-layer-rates rect[data-bar]")
+    lengths = np.array(bars.evaluate_all("all => all.map(b => Number(b.getAttribute('width')))"))
+    model = torch.nn.Sequential(*(torch.nn.Linear(1, 1) for _ in range(10)))
+    expected = [group["lr"] for group in lrlib.layerwise_decay(model, 0.01, decay)]
+    np.testing.assert_allclose(lengths / lengths[-1], np.array(expected) / 0.01, rtol=1e-3)
+
+
+def test_the_composer_by_mouse_and_by_keyboard_and_its_copied_code(
+    page: Page, address: str
+) -> None:
+    open_at(page, address, "composer")
+    press(page, "composer", "warmup", "ArrowRight", 5)
+    control(page, "composer", "main").select_option("Polynomial")
+    drag(page, "composer", "power", 0.3)
+    now = values(page, "composer")
+    schedule = lrlib.Linear(1 / 16, 1, 15).then(
+        lrlib.Polynomial(85, float(now["power"]), float(now["end"])), at=15
+    )
+    _, y = drawn(page, "composer")
+    np.testing.assert_allclose(y, schedule.lrs(0.1, 100), atol=2e-4)
+    page.locator("#explorer-composer .lr-code button").click()
+    code = page.evaluate("navigator.clipboard.readText()")
+    names: dict[str, Any] = {"torch": torch, "model": torch.nn.Linear(1, 1)}
+    exec(code, names)
+    np.testing.assert_allclose(
+        [0.1 * names["factor"](t) for t in range(100)], schedule.lrs(0.1, 100), atol=1e-6
+    )
+
+
+def test_the_field_guide_by_mouse_and_by_keyboard(page: Page, address: str) -> None:
+    open_at(page, address, "field-guide")
+    control(page, "field-guide", "kind").select_option("StepLR")
+    drag(page, "field-guide", "step_size", 0.2)
+    press(page, "field-guide", "gamma", "ArrowRight", 6)
+    now = values(page, "field-guide")
+    schedule = lrlib.StepDecay(int(now["step_size"]), float(now["gamma"]))
+    _, y = drawn(page, "field-guide")
+    np.testing.assert_allclose(y, schedule.lrs(0.1, 101), atol=2e-4)
+    line = page.inner_text("#explorer-field-guide code")
+    assert line == f"scheduler = StepLR(optimizer, step_size={now['step_size']}, gamma=0.4)"
+
+
+def test_a_point_of_the_plateau_is_dragged_and_moved_by_keys(page: Page, address: str) -> None:
+    open_at(page, address, "plateau")
+    before = page.locator("#explorer-plateau tbody").inner_text()
+    handle = page.locator("[data-handle='35']")
+    handle.scroll_into_view_if_needed()
+    box = handle.bounding_box()
+    page.mouse.move(box["x"] + 6, box["y"] + 6)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 6, box["y"] - 20)
+    page.mouse.move(box["x"] + 6, box["y"] - 60)
+    page.mouse.up()
+    dragged = float(handle.get_attribute("aria-valuenow"))
+    assert dragged > 0.4
+    handle.focus()
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    focused = page.evaluate("document.activeElement.dataset.handle")
+    assert focused == "34", "the focus stays on the point that moves"
+    assert page.locator("#explorer-plateau tbody").inner_text() != before
+    rows = page.locator("#explorer-plateau tbody tr").all_inner_texts()
+    shown = page.locator("#explorer-plateau [data-handle]")
+    metrics = shown.evaluate_all("all => all.map(h => Number(h.getAttribute('aria-valuenow')))")
+    log = lrlib.decisions(metrics, 0.1, factor=0.5, patience=3, threshold=0.01, min_lr=1e-4)
+    assert len(rows) == len(log) == 40
+    for row, decision in zip(rows, log, strict=True):
+        assert float(row.split("\t")[3]) == pytest.approx(decision.lr, rel=5e-3)
+
+
+def test_the_missing_point_by_mouse_and_by_keyboard(page: Page, address: str) -> None:
+    open_at(page, address, "missing-point")
+    drag(page, "missing-point", "keep", 0.3)
+    press(page, "missing-point", "momentum", "ArrowLeft", 10)
+    now = values(page, "missing-point")
+    keep, momentum = float(now["keep"]), float(now["momentum"])
+    assert momentum == pytest.approx(0.8)
+    bars = page.locator("#explorer-missing-point rect[data-bar]")
+    lengths = np.array(bars.evaluate_all("all => all.map(b => Number(b.getAttribute('width')))"))
+    steps = [1 / (1 - momentum), keep / (1 - momentum), keep / (1 - keep * momentum)]
+    np.testing.assert_allclose(lengths / lengths[0], np.array(steps) / steps[0], rtol=1e-3)
+
+
+def test_a_setting_is_linked_and_comes_back(page: Page, address: str) -> None:
+    open_at(page, address, "composer")
+    press(page, "composer", "steps", "ArrowRight", 3)
+    control(page, "composer", "main").select_option("Exponential")
+    page.get_by_role("button", name="Copy a link to this setting").click()
+    link = page.evaluate("navigator.clipboard.readText()")
+    assert link.endswith("#explorer-composer?steps=130&main=Exponential")
+    before = values(page, "composer")
+    page.goto("about:blank")
+    page.goto(link)
+    page.locator("#explorer-composer svg").first.wait_for()
+    assert values(page, "composer") == before
+    assert (
+        page.evaluate("document.querySelector('#explorer-composer').getBoundingClientRect().top")
+        < 200
+    )
+
+
+EVIL = ("<img src=x onerror=alert(1)>", "'\"><script>alert(1)</script>", "__proto__", "NaN", "-1e9")
+
+
+@pytest.mark.parametrize("explorer", HOME)
+def test_a_hostile_address_changes_nothing_but_values(
+    page: Page, address: str, explorer: str
+) -> None:
+    open_at(page, address, explorer)
+    known = [*values(page, explorer), "moved", "__proto__", "constructor"]
+    page.on("dialog", lambda dialog: page.troubles.append(dialog.message))  # type: ignore[attr-defined]
+    for evil in EVIL:
+        page.goto("about:blank")
+        query = urlencode(dict.fromkeys(known, evil))
+        open_at(page, address, explorer, f"#explorer-{explorer}?{query}")
+        inside = page.locator(f"#explorer-{explorer}").inner_html()
+        assert "onerror" not in inside
+        assert "alert" not in inside
+        assert "NaN" not in inside
+        assert page.evaluate("({}).steps === undefined")
+
+
+@pytest.mark.parametrize("explorer", HOME)
+def test_a_screen_reader_is_told_what_there_is(page: Page, address: str, explorer: str) -> None:
+    open_at(page, address, explorer)
+    host = page.locator(f"#explorer-{explorer}")
+    for box in host.locator(":is(input, select)").all():
+        assert page.locator(f"label[for='{box.get_attribute('id')}']").inner_text().strip()
+    for slider in host.locator("input[type=range]").all():
+        assert slider.get_attribute("aria-valuetext")
+    for svg in host.locator("svg").all():
+        assert len(svg.get_attribute("aria-label")) > 10
+    assert len(host.get_by_role("status").inner_text()) > 40
+
+
+# --- The site -----------------------------------------------------------------------------------
+
+
+def test_search_finds_a_term(page: Page, address: str) -> None:
+    page.goto(f"{address}search.html?q=noise+floor")
+    page.locator("#search-results li").first.wait_for()
+    assert "noise-floor" in page.inner_html("#search-results")
+
+
+def test_code_is_copied(page: Page, address: str) -> None:
+    page.goto(f"{address}chapters/03-manual-schedules/index.html")
+    page.locator("div.highlight").first.hover()
+    page.locator("button.copybtn").first.click()
+    assert 'group["lr"] = 0.025' in page.evaluate("navigator.clipboard.readText()")
+
+
+def test_dark_mode_is_chosen_and_kept(page: Page, address: str) -> None:
+    page.goto(f"{address}{HOME['composer']}.html")
+    ground = "getComputedStyle(document.body).backgroundColor"
+    light = page.evaluate(ground)
+    button = page.get_by_role("button", name="Color mode")
+    for _ in range(3):
+        if page.evaluate("document.documentElement.dataset.mode") != "dark":
+            button.click()
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    dark = page.evaluate(ground)
+    assert dark != light
+    page.reload()
+    assert page.evaluate(ground) == dark
+    line = page.locator("#explorer-composer path.lr-line").first
+    assert line.evaluate("l => getComputedStyle(l).stroke") == "rgb(108, 184, 230)"
+
+
+def test_the_sidebar_opens_on_a_phone(browser: Browser, address: str) -> None:
+    page = browser.new_page(viewport={"width": 360, "height": 780})
+    page.goto(f"{address}{HOME['composer']}.html")
+    assert not page.get_by_role("link", name="Glossary").is_visible()
+    page.locator("button.primary-toggle").first.click()
+    page.get_by_role("link", name="Glossary").wait_for(state="visible")
+    page.close()
+
+
+def test_launch_menu_opens_by_keyboard(page: Page, address: str) -> None:
+    page.goto(f"{address}chapters/01-decay-theory/noise-floor.html")
+    page.get_by_role("button", name="Launch interactive content").focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("link", name="Colab").wait_for(state="visible")
+
+
+@pytest.mark.parametrize("explorer", HOME)
+def test_without_scripts_there_are_text_mathematics_and_figures(
+    browser: Browser, site: Path, explorer: str
+) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto((site / f"{HOME[explorer]}.html").as_uri())
+    host = page.locator(f"#explorer-{explorer}")
+    picture = host.locator("img")
+    assert picture.is_visible()
+    assert picture.bounding_box()["height"] > 150
+    assert "where scripts may run" in host.inner_text()
+    assert page.locator("article h1").is_visible()
+    math = page.locator("article .katex-html").first
+    if math.count():
+        assert math.bounding_box()["height"] < 200
+    solutions = page.locator(".admonition.dropdown")
+    for solution in solutions.all():
+        assert solution.locator("p").last.is_visible(), "a solution can be read without scripts"
+    context.close()
+
+
+def test_the_data_in_a_page_is_what_the_explorer_gets(site: Path) -> None:
+    page = (site / "index.html").read_text(encoding="utf-8")
+    (given,) = re.findall(r'<script type="application/json">(.*?)</script>', page)
+    assert json.loads(given)["data"] == json.loads(json.dumps(explorers.data("first-look")))
