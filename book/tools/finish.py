@@ -20,8 +20,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
+import social_card
 import tinycss2
 import yaml
+from rename_repository import pages_address
 
 from lrlib import explorers
 
@@ -98,15 +100,10 @@ def finish(root: Path, site: Path) -> None:
     for pattern in LEFTOVERS:
         for path in site.glob(pattern):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+    social_card.draw(site / "_static" / "social-card.png", config["title"])
     _write_sitemap(site, pages, address)
     _write_not_found(site, address, config["title"])
     (site / ".nojekyll").touch()
-
-
-def pages_address(repository: str) -> str:
-    """Where GitHub Pages shows the repository https://github.com/owner/name."""
-    owner, name = urlsplit(repository).path.strip("/").split("/")
-    return f"https://{owner.lower()}.github.io/{name}/"
 
 
 def _write(site: Path, stem: str, kind: str, text: str) -> str:
@@ -232,7 +229,9 @@ def _stylesheet(site: Path, pages: dict[Path, str], scripts: Iterable[str]) -> s
     for sheet in sheets:
         rules += _rebased(sheet, site / "_static")
     kept = _kept(rules, words)
-    return _without_unused_variables("".join(kept), words)
+    css = "".join(rule for rule in kept if not rule.startswith("@keyframes"))
+    used = [r for r in kept if r.startswith("@keyframes") and r[11:].split("{")[0] in css]
+    return _without_unused_variables(css + "".join(used), words)
 
 
 def _rebased(sheet: Path, home: Path) -> list[Any]:

@@ -12,6 +12,12 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def pages_address(repository: str) -> str:
+    """Where GitHub Pages shows the repository https://github.com/owner/name."""
+    owner, name = repository.split("/")[-2:]
+    return f"https://{owner.lower()}.github.io/{name}/"
+
+
 def rename(root: Path, new: str) -> list[str]:
     """Replaces the address that `_config.yml` names by `new` in every tracked text file."""
     if not re.fullmatch(r"https://[\w.-]+/[\w.-]+/[\w.-]+", new):
@@ -19,7 +25,11 @@ def rename(root: Path, new: str) -> list[str]:
     config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
     old = config["repository"]["url"]
     # Colab and Binder write owner/name without the host.
-    replacements = {old: new, old.split("/", 3)[3]: new.split("/", 3)[3]}
+    replacements = {
+        old: new,
+        pages_address(old): pages_address(new),
+        old.split("/", 3)[3]: new.split("/", 3)[3],
+    }
     listed = subprocess.run(
         ["git", "ls-files", "-z"], cwd=root, capture_output=True, text=True, check=True
     )

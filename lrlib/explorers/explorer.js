@@ -14,7 +14,7 @@ function format(value) {
   if (!Number.isFinite(value)) return Number.isNaN(value) ? "not a number" : value > 0 ? "∞" : "−∞";
   const size = Math.abs(value);
   const text =
-    size !== 0 && (size < 1e-3 || size >= 1e5)
+    size !== 0 && (size < 1e-4 || size >= 1e5)
       ? value.toExponential(1).replace(/\.0e/, "e").replace("e+", "e")
       : String(Number(value.toPrecision(3)));
   return text.replace(/-/g, "−");
@@ -494,12 +494,19 @@ function start(explorer, host, data, kept) {
 // In Jupyter and Colab: the state is the widget's.
 function renderWidget(explorer, { model, el }) {
   const host = element("div");
+  // Arrow keys move the sliders, not the notebook's selection.
+  host.addEventListener("keydown", (event) => event.stopPropagation());
   el.append(host);
+  let timer = 0;
   const live = start(explorer, host, model.get("data"), {
     read: () => model.get("state"),
     write: (state) => {
-      model.set("state", state);
-      model.save_changes();
+      // Where the kernel trains, it does so for where the slider rests.
+      clearTimeout(timer);
+      timer = setTimeout(() => {
+        model.set("state", state);
+        model.save_changes();
+      }, 80);
     },
   });
   model.on("change:data", () => live.set({}, model.get("data")));

@@ -91,7 +91,7 @@ const explorer = {
       max: 1.2,
       step: 0.02,
       label: `metric of epoch ${epoch}`,
-      color: log[epoch].reduced ? "orange" : log[epoch].bad === 0 ? "green" : "gold",
+      color: log[epoch].reduced ? "purple" : log[epoch].bad === 0 ? "green" : "gold",
       set: (value) => ({ moved: writeMoved(new Map([...parseMoved(s.moved), [epoch, value]])) }),
     });
     const at = counting(EPOCHS);
@@ -116,7 +116,7 @@ const explorer = {
         },
       ],
       summary: cuts.length
-        ? `${cuts.length} ${cuts.length === 1 ? "reduction" : "reductions"}, after epoch ${cuts.map((d) => d.epoch).join(", ")}; the rate ends at ${format(log.at(-1).lr)}. Green points are the best so far, yellow ones bad, red ones reduce the rate.`
+        ? `${cuts.length} ${cuts.length === 1 ? "reduction" : "reductions"}, after epoch ${cuts.map((d) => d.epoch).join(", ")}; the rate ends at ${format(log.at(-1).lr)}. Green points are the best so far, yellow ones bad; at the purple ones the rate is reduced.`
         : `No reduction in ${EPOCHS} epochs: never more than ${s.patience} bad ones in a row. Green points are the best so far, yellow ones bad.`,
       table: {
         caption: "The log",

@@ -6,19 +6,24 @@ another one. Without it these tests are skipped, and say so.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shutil
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+import nbformat
 import numpy as np
 import pytest
 import torch
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
 from serving import serve
 
 import lrlib
@@ -394,6 +399,49 @@ def test_a_screen_reader_is_told_what_there_is(page: Page, address: str, explore
     for svg in host.locator("svg").all():
         assert len(svg.get_attribute("aria-label")) > 10
     assert len(host.get_by_role("status").inner_text()) > 40
+
+
+@pytest.fixture
+def jupyterlab(tmp_path: Path) -> Iterator[str]:
+    """The address of a JupyterLab with one notebook, in which nothing has run."""
+    notebook = nbformat.v4.new_notebook()
+    notebook.cells.append(nbformat.v4.new_code_cell('import lrlib\n\nlrlib.explorer("first-look")'))
+    nbformat.write(notebook, tmp_path / "try.ipynb")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = [f"--port={port}", f"--ServerApp.root_dir={tmp_path}", "--ServerApp.token=secret"]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", *options],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=os.environ | {"JUPYTER_CONFIG_DIR": str(tmp_path), "JUPYTER_DATA_DIR": str(tmp_path)},
+    )
+    yield f"http://127.0.0.1:{port}/lab/tree/try.ipynb?token=secret"
+    server.terminate()
+    server.wait(30)
+
+
+def test_in_jupyterlab_a_key_moves_the_slider_and_the_kernel_trains(
+    browser: Browser, jupyterlab: str
+) -> None:
+    page = browser.new_page(viewport={"width": 1280, "height": 1000})
+    for _ in range(60):  # until the server listens
+        with contextlib.suppress(Error):
+            page.goto(jupyterlab)
+            break
+        page.wait_for_timeout(500)
+    page.locator(".jp-Notebook .jp-Cell").first.click(timeout=60_000)
+    page.keyboard.press("Shift+Enter")
+    slider = page.locator(".lr-live input[type=range]")
+    slider.wait_for(timeout=60_000)
+    summary = page.locator(".lr-live .lr-summary")
+    expect(summary).to_contain_text("Rate 0.0316")
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    # No such rate is in the table: the kernel has trained it.
+    expect(summary).to_contain_text("Rate 0.0355, constant: after 272 steps", timeout=30_000)
+    page.close()
 
 
 # --- The site -----------------------------------------------------------------------------------

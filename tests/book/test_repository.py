@@ -62,6 +62,15 @@ def test_lrlib_asks_for_lower_bounds_only() -> None:
         assert re.fullmatch(r"[\w-]+>=[\d.]+", requirement), "or Colab's torch would be replaced"
 
 
+def test_the_citation_is_of_this_version() -> None:
+    citation = yaml.safe_load(read(ROOT / "CITATION.cff"))
+    project = tomllib.loads(read(ROOT / "pyproject.toml"))["project"]
+    config = yaml.safe_load(read(ROOT / "_config.yml"))
+    assert citation["version"] == project["version"]
+    assert (citation["title"], citation["repository-code"]) == (config["title"], URL)
+    assert citation["authors"] == [{"name": config["author"]}]
+
+
 def test_one_address_everywhere() -> None:
     owner_and_name = URL.split("/", 3)[3]
     others = re.compile(r"github\.com/([\w.-]+/[\w.-]+?)(?=[\"'\s)/`]|\.git|$)", re.M)
@@ -85,6 +94,7 @@ def test_the_address_can_be_changed_in_one_go(tmp_path: Path) -> None:
     subprocess.run([sys.executable, script, new], check=True, capture_output=True)
     left = [p for p in copy.rglob("*") if p.is_file() and ".git" not in p.parts and URL in read(p)]
     assert left == []
+    assert "https://someone.github.io/else/" in read(copy / "CITATION.cff")
     assert f"git+{new}" in read(copy / "chapters" / "01-decay-theory" / "step-size.ipynb")
     refused = subprocess.run([sys.executable, script, "not a url"], capture_output=True, text=True)
     assert refused.returncode
