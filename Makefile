@@ -1,6 +1,6 @@
 # The commands of the README. Each one sets up what it needs; a second call installs nothing.
 .DEFAULT_GOAL := help
-.PHONY: help book test lab execute record bench lint requirements rename-repository clean
+.PHONY: help book test lab execute record bench lighthouse lint requirements rename-repository clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -43,6 +43,9 @@ record: $(READY) ## Run the recorded experiment of the notebook NB=path, which t
 
 bench: $(READY) ## Measure lrlib against ordinary loops, side by side
 	@$(BIN)/python tests/bench/bench.py
+
+lighthouse: book ## Lighthouse's scores for three pages; needs Chromium and the npm registry
+	@$(BIN)/python tests/book/lighthouse.py
 
 lint: $(READY) ## Format the code, and check style and types
 	@$(BIN)/ruff format . && $(BIN)/ruff check . && $(BIN)/mypy

@@ -516,21 +516,42 @@ function renderWidget(explorer, { model, el }) {
   });
 }
 
-// On a page: the state is in its address.
+// On a page: the state is in its address. A figure comes to life when it is about to be seen.
 function mountPage(explorer) {
   for (const host of document.querySelectorAll(`[data-explorer="${explorer.name}"]`)) {
-    const given = JSON.parse(host.querySelector("script[type='application/json']").textContent);
-    const { id } = host;
-    let timer = 0;
-    const live = start(explorer, host, given.data, {
-      read: () => ({ ...given.state, ...fromAddress(id, location.hash) }),
-      write: (state) => {
-        clearTimeout(timer);
-        timer = setTimeout(() => history.replaceState(null, "", toAddress(id, explorer, state, given.data)), 200);
+    if (location.hash.startsWith(`#${host.id}`)) {
+      begin(explorer, host);
+      host.scrollIntoView();
+      continue;
+    }
+    const watch = new IntersectionObserver(
+      (seen) => {
+        if (!seen.some((entry) => entry.isIntersecting)) return;
+        watch.disconnect();
+        begin(explorer, host);
       },
-      link: (state) => location.href.split("#")[0] + toAddress(id, explorer, state, given.data),
+      { rootMargin: "500px" },
+    );
+    watch.observe(host);
+    window.addEventListener("hashchange", () => {
+      if (!location.hash.startsWith(`#${host.id}`) || host.classList.contains("lr-live")) return;
+      watch.disconnect();
+      begin(explorer, host);
     });
-    window.addEventListener("hashchange", () => live.set(fromAddress(id, location.hash)));
-    if (location.hash.startsWith(`#${id}?`)) host.scrollIntoView();
   }
+}
+
+function begin(explorer, host) {
+  const given = JSON.parse(host.querySelector("script[type='application/json']").textContent);
+  const { id } = host;
+  let timer = 0;
+  const live = start(explorer, host, given.data, {
+    read: () => ({ ...given.state, ...fromAddress(id, location.hash) }),
+    write: (state) => {
+      clearTimeout(timer);
+      timer = setTimeout(() => history.replaceState(null, "", toAddress(id, explorer, state, given.data)), 200);
+    },
+    link: (state) => location.href.split("#")[0] + toAddress(id, explorer, state, given.data),
+  });
+  window.addEventListener("hashchange", () => live.set(fromAddress(id, location.hash)));
 }

@@ -220,6 +220,7 @@ def values(page: Page, explorer: str) -> dict[str, str]:
 
 def open_at(page: Page, address: str, explorer: str, query: str = "") -> None:
     page.goto(f"{address}{HOME[explorer]}.html{query}")
+    page.locator(f"#explorer-{explorer}").scroll_into_view_if_needed()
     page.locator(f"#explorer-{explorer}.lr-live svg").first.wait_for()
 
 
@@ -404,7 +405,8 @@ def test_a_screen_reader_is_told_what_there_is(page: Page, address: str, explore
 @pytest.fixture
 def jupyterlab(tmp_path: Path) -> Iterator[str]:
     """The address of a JupyterLab with one notebook, in which nothing has run."""
-    notebook = nbformat.v4.new_notebook()
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook = nbformat.v4.new_notebook(metadata={"kernelspec": kernel})
     notebook.cells.append(nbformat.v4.new_code_cell('import lrlib\n\nlrlib.explorer("first-look")'))
     nbformat.write(notebook, tmp_path / "try.ipynb")
     with socket.socket() as free:
@@ -473,6 +475,7 @@ def test_dark_mode_is_chosen_and_kept(page: Page, address: str) -> None:
     assert dark != light
     page.reload()
     assert page.evaluate(ground) == dark
+    page.locator("#explorer-composer").scroll_into_view_if_needed()
     line = page.locator("#explorer-composer path.lr-line").first
     assert line.evaluate("l => getComputedStyle(l).stroke") == "rgb(108, 184, 230)"
 
