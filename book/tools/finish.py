@@ -75,10 +75,10 @@ LEFTOVERS = (
 def finish(root: Path, site: Path) -> None:
     """Changes the site in place. `root` holds the book's configuration and the pages' sources."""
     config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
-    pages = {path: path.read_text(encoding="utf-8") for path in sorted(site.rglob("*.html"))}
-    pages = {path: page for path, page in pages.items() if "<html" in page}
     for made_last_time in [*site.glob("_static/*.????????.*"), *site.glob("404.html")]:
         made_last_time.unlink()
+    pages = {path: path.read_text(encoding="utf-8") for path in sorted(site.rglob("*.html"))}
+    pages = {path: page for path, page in pages.items() if "<html" in page}
     icons = Icons((site / "_static/scripts/fontawesome.js").read_text(encoding="utf-8"))
     scripts = _scripts(site)
     pages = {path: icons.inline(page) for path, page in pages.items()}
