@@ -161,6 +161,18 @@ def _scripts(site: Path) -> str:
     return ";\n".join(parts)
 
 
+# Chosen before anything is painted; the theme's own script would first paint neither light nor dark.
+MODE = """\
+(() => {
+  const root = document.documentElement;
+  let mode = "auto";
+  try { mode = localStorage.getItem("mode") || mode; } catch {}
+  const dark = mode === "dark" || (mode === "auto" && matchMedia("(prefers-color-scheme: dark)").matches);
+  Object.assign(root.dataset, { mode, theme: dark ? "dark" : "light" });
+})();
+"""
+
+
 def _head(page: str, up: str, is_search: bool, style: str, script: str) -> str:
     """The page with one stylesheet and one script."""
     ours = (*SCRIPTS, *UNUSED, *(() if is_search else SEARCH))
@@ -179,6 +191,10 @@ def _head(page: str, up: str, is_search: bool, style: str, script: str) -> str:
     page = re.sub(r'<script type="text/x-thebe-config">.*?</script>', "", page, flags=re.S)
     page = re.sub(r'<link\b[^>]*rel="stylesheet"[^>]*>', "", page)
     page = re.sub(r'<meta name="(?:docsearch:[^"]*)"[^>]*>', "", page)
+    page = re.sub(
+        r'(<script data-cfasync="false">).*?(</script>)', rf"\1\n{MODE}\2", page, flags=re.S
+    )
+    page = page.replace('<html lang="en"', '<html lang="en" data-theme="light"', 1)
     # Sphinx, the theme and Docutils each set the viewport.
     first, *others = re.findall(r'<meta name="viewport"[^>]*>', page)
     for other in (first, *others):

@@ -22,10 +22,9 @@ def draw(path: Path, title: str) -> None:
         Rectangle((0, 0), 0.012, 1, transform=figure.transFigure, color=plots.CYCLE[0])
     )
     axes = figure.add_axes((0.63, 0.17, 0.32, 0.66), facecolor="#fbfbf9")
-    for (schedule, _, color), width in zip(grid["schedules"], (5, 3, 3, 5), strict=True):
+    for schedule, width in {"constant": 5, "step": 3, "linear": 3, "cosine": 5}.items():
         error = [grid["results"][f"{schedule}@{rate:g}"]["error"] for rate in grid["rates"]]
-        shades = {"gray": 6, "blue": 0, "purple": 3, "orange": 1}
-        axes.plot(grid["rates"], error, color=plots.CYCLE[shades[color]], linewidth=width)
+        axes.plot(grid["rates"], error, color=plots.COLORS[schedule], linewidth=width)
     axes.set(xscale="log", yscale="log", xticks=[], yticks=[])
     axes.minorticks_off()
     axes.spines[["top", "right"]].set_visible(False)

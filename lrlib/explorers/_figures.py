@@ -34,9 +34,9 @@ def _first_look() -> Picture:
     grid = data("first-look")
     figure, axes = plots.figure()
     ends = []
-    for i, (schedule, label, _) in enumerate(grid["schedules"]):
+    for schedule, label, _ in grid["schedules"]:
         error = [grid["results"][f"{schedule}@{rate:g}"]["error"] for rate in grid["rates"]]
-        axes.plot(grid["rates"], error, color=plots.CYCLE[i], label=label)
+        axes.plot(grid["rates"], error, color=plots.COLORS[schedule], label=label)
         best = int(np.argmin(error))
         ends.append(f"{label} is best at {grid['rates'][best]:g} with {error[best]:.1f} %")
     axes.set(xscale="log", yscale="log", xlabel="learning rate", ylabel="test error in %")
