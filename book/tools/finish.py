@@ -161,13 +161,14 @@ def _scripts(site: Path) -> str:
     return ";\n".join(parts)
 
 
-# Chosen before anything is painted; the theme's own script would first paint neither light nor dark.
+# Chosen before anything is painted; the theme's own script would first paint neither of them.
 MODE = """\
 (() => {
   const root = document.documentElement;
   let mode = "auto";
   try { mode = localStorage.getItem("mode") || mode; } catch {}
-  const dark = mode === "dark" || (mode === "auto" && matchMedia("(prefers-color-scheme: dark)").matches);
+  const night = matchMedia("(prefers-color-scheme: dark)").matches;
+  const dark = mode === "dark" || (mode === "auto" && night);
   Object.assign(root.dataset, { mode, theme: dark ? "dark" : "light" });
 })();
 """
