@@ -1,6 +1,6 @@
 # The commands of the README. Each one sets up what it needs; a second call installs nothing.
 .DEFAULT_GOAL := help
-.PHONY: help book test lab execute record bench lighthouse lint requirements rename-repository clean
+.PHONY: help book test test-long lab execute record assignments bench lighthouse lint requirements rename-repository clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -29,8 +29,11 @@ book: $(READY) ## Build the site into _build/html; a warning is an error
 test: $(READY) ## Lint, types, unit tests, every notebook re-run and compared, the site built and checked
 	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check . && echo "ruff: clean"
 	@$(BIN)/mypy
-	$(TEST) tests --doctest-modules lrlib --numprocesses $(JOBS) --dist loadfile --durations 5
-	PYTHONPATH=tests/book $(TEST) -p kernels_over_ipc --nbval --nbval-current-env --nbval-sanitize-with tests/book/nbval.cfg --nbval-cell-timeout 120 -o addopts= chapters --ignore-glob '*/.ipynb_checkpoints' --numprocesses $(JOBS) --dist loadfile --durations 5
+	$(TEST) tests --doctest-modules lrlib -m "not long" --numprocesses $(JOBS) --dist loadfile --durations 5
+	PYTHONPATH=tests/book $(TEST) -p kernels_over_ipc --nbval --nbval-current-env --nbval-sanitize-with tests/book/nbval.cfg --nbval-cell-timeout 120 -o addopts= chapters --ignore-glob '*/.ipynb_checkpoints' --ignore-glob '*/assignment.ipynb' --numprocesses $(JOBS) --dist loadfile --durations 5
+
+test-long: $(READY) ## What takes too long for every change: a full round of nbgrader, …
+	$(TEST) tests -m long --capture=no
 
 lab: $(READY) ## Open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab chapters
@@ -40,6 +43,9 @@ execute: $(READY) ## Run all notebooks from clean kernels and store their output
 
 record: $(READY) ## Run the recorded experiment of the notebook NB=path, which takes minutes
 	@$(BIN)/python book/tools/record.py $(NB)
+
+assignments: $(READY) ## Make the students' versions, and a course with the solutions for nbgrader
+	@$(BIN)/python book/tools/assignments.py
 
 bench: $(READY) ## Measure lrlib against ordinary loops, side by side
 	@$(BIN)/python tests/bench/bench.py
@@ -52,7 +58,7 @@ lint: $(READY) ## Format the code, and check style and types
 
 requirements: $(READY) ## Renew every pin in requirements.txt from pyproject.toml
 	@$(BIN)/python -m pip install --quiet uv
-	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate --extra book --extra test --extra pins pyproject.toml --output-file $(VENV)/pins.txt
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate --extra book --extra test --extra teach --extra pins pyproject.toml --output-file $(VENV)/pins.txt
 	@{ sed -n '/^#/p' requirements.txt; echo; cat $(VENV)/pins.txt; } > $(VENV)/requirements.txt && mv $(VENV)/requirements.txt requirements.txt
 
 rename-repository: $(READY) ## Point every launch link, setup cell and citation at URL=https://…
