@@ -1,6 +1,6 @@
 # The commands of the README. Each one sets up what it needs; a second call installs nothing.
 .DEFAULT_GOAL := help
-.PHONY: help book test test-long lab execute record assignments bench lighthouse lint requirements rename-repository clean
+.PHONY: help book test test-cuda test-versions test-long lab execute record assignments bench lighthouse lint requirements rename-repository clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -11,6 +11,9 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 JOBS ?= 2
 # One thread for each of the workers: threads that compete for cores slow small networks tenfold.
 TEST := OMP_NUM_THREADS=1 $(BIN)/pytest
+# Every notebook alone in an empty folder, with lrlib as a wheel; its outputs compared with the stored ones.
+ALONE := _build/alone
+NOTEBOOKS := PYTHONPATH=tests/book:$(CURDIR)/$(ALONE)/installed $(TEST) -p kernels_over_ipc --nbval --nbval-current-env --nbval-sanitize-with tests/book/nbval.cfg --nbval-cell-timeout 120 -o addopts= $(ALONE)/notebooks --dist loadfile --durations 5
 
 help: ## Say what each command does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,9 +33,18 @@ test: $(READY) ## Lint, types, unit tests, every notebook re-run and compared, t
 	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check . && echo "ruff: clean"
 	@$(BIN)/mypy
 	$(TEST) tests --doctest-modules lrlib -m "not long" --numprocesses $(JOBS) --dist loadfile --durations 5
-	PYTHONPATH=tests/book $(TEST) -p kernels_over_ipc --nbval --nbval-current-env --nbval-sanitize-with tests/book/nbval.cfg --nbval-cell-timeout 120 -o addopts= chapters --ignore-glob '*/.ipynb_checkpoints' --ignore-glob '*/assignment.ipynb' --numprocesses $(JOBS) --dist loadfile --durations 5
+	@$(BIN)/python tests/book/alone.py
+	$(NOTEBOOKS) --numprocesses $(JOBS)
 
-test-long: $(READY) ## What takes too long for every change: a full round of nbgrader, …
+test-cuda: $(READY) ## The same notebooks and the tests that touch a device, on a GPU
+	LRLIB_DEVICE=cuda $(TEST) tests/test_training.py tests/test_ensemble.py tests/test_lr_dropout.py tests/test_models.py tests/test_datasets.py
+	@$(BIN)/python tests/book/alone.py
+	LRLIB_DEVICE=cuda $(NOTEBOOKS)
+
+test-versions: $(READY) ## The unit tests on the oldest and newest torch and every Python at hand
+	@PYTHONPATH=tests $(BIN)/python tests/versions.py
+
+test-long: $(READY) ## What takes too long for every change: a full round of nbgrader for each assignment
 	$(TEST) tests -m long --capture=no
 
 lab: $(READY) ## Open the notebooks in JupyterLab
@@ -60,6 +72,7 @@ requirements: $(READY) ## Renew every pin in requirements.txt from pyproject.tom
 	@$(BIN)/python -m pip install --quiet uv
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate --extra book --extra test --extra teach --extra pins pyproject.toml --output-file $(VENV)/pins.txt
 	@{ sed -n '/^#/p' requirements.txt; echo; cat $(VENV)/pins.txt; } > $(VENV)/requirements.txt && mv $(VENV)/requirements.txt requirements.txt
+	@$(BIN)/python book/tools/binder_requirements.py
 
 rename-repository: $(READY) ## Point every launch link, setup cell and citation at URL=https://…
 	@$(BIN)/python book/tools/rename_repository.py "$(URL)"

@@ -3,12 +3,14 @@
 {measured}`noise-floor/agreement` prints what the notebook `noise-floor` of the same chapter glued
 under `agreement`. The directive `notebook-figure` does the same for a figure that `plots.show`
 named, with its alt text. Both warn, and so fail the build, where there is no such name. The
-directive `explorer` puts one of lrlib's live figures on the page.
+directive `explorer` puts one of lrlib's live figures on the page, `quiz` a question whose options
+open, `notebook-status` and `benchmarks` the tables of what was run.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
@@ -111,6 +113,59 @@ class Explorer(SphinxDirective):
         return [nodes.raw("", explorers.html(name), format="html")]
 
 
+class Quiz(SphinxDirective):
+    """A question with options that open: `- [x] right :: why`, `- [ ] wrong :: why`.
+
+    Made of `details` elements, so it needs no script and works by keyboard.
+    """
+
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        """The question, and a `details` element for each option."""
+        lines = [line.strip() for line in self.content if line.strip()]
+        options = [re.fullmatch(r"- \[([ x])\] (.+?) :: (.+)", line) for line in lines[1:]]
+        if len(options) < 2 or not all(options) or [o[1] for o in options if o].count("x") != 1:
+            message = "a quiz has a question, then options `- [x] text :: why`, one of them right"
+            logger.warning(message, location=self.get_location())
+            return []
+        made: list[nodes.Node] = [
+            html_node('<div class="quiz" role="group" aria-label="Question">')
+        ]
+        made += [html_node('<div class="quiz-question">'), *self.parse_text_to_nodes(lines[0])]
+        made.append(html_node("</div>"))
+        for option in filter(None, options):
+            verdict = "Right." if option[1] == "x" else "No."
+            shape = "right" if option[1] == "x" else "wrong"
+            made.append(html_node(f'<details class="quiz-{shape}"><summary>'))
+            made += [*self.parse_text_to_nodes(option[2]), html_node("</summary>")]
+            made += self.parse_text_to_nodes(f"**{verdict}** {option[3]}")
+            made.append(html_node("</details>"))
+        return [*made, html_node("</div>")]
+
+
+class NotebookStatus(SphinxDirective):
+    """The table of what `make execute` last saw of every notebook, from book/results."""
+
+    def run(self) -> list[nodes.Node]:
+        """A table node."""
+        path = Path(self.env.srcdir) / "book" / "results" / "notebooks.json"
+        self.env.note_dependency(str(path))
+        lines = ["| notebook | executed | seconds | peak MiB | claims | device | Python, torch |"]
+        lines += ["| --- | --- | ---: | ---: | ---: | --- | --- |"]
+        for name, row in json.loads(path.read_text(encoding="utf-8")).items():
+            page = name.removesuffix(".ipynb")
+            lines.append(
+                f"| {{doc}}`/{page}` | {row['executed']} | {row['seconds']} | {row['peak_mib']} "
+                f"| {row['claims']} | {row['device']} | {row['python']}, {row['torch']} |"
+            )
+        return self.parse_text_to_nodes("\n".join(lines))
+
+
+def html_node(text: str) -> nodes.Node:
+    return nodes.raw("", text, format="html")
+
+
 class Benchmarks(SphinxDirective):
     """The table of `make bench`, and with what it was measured, from book/results."""
 
@@ -159,4 +214,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("notebook-figure", NotebookFigure)
     app.add_directive("benchmarks", Benchmarks)
     app.add_directive("explorer", Explorer)
+    app.add_directive("quiz", Quiz)
+    app.add_directive("notebook-status", NotebookStatus)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

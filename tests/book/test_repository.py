@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -48,12 +49,26 @@ def test_every_dependency_is_pinned() -> None:
     project = tomllib.loads(read(ROOT / "pyproject.toml"))["project"]
     pins = dict(re.findall(r"^([\w.-]+)==([^\s;]+)", read(ROOT / "requirements.txt"), re.M))
     extras = project["optional-dependencies"]
-    for requirement in [*project["dependencies"], *extras["book"], *extras["test"]]:
+    for requirement in [
+        *project["dependencies"],
+        *(one for extra in ("book", "test", "teach") for one in extras[extra]),
+    ]:
         name = re.split(r"[\[<>=]", requirement)[0]
         assert name.lower() in {pin.lower() for pin in pins}, f"run `make requirements` for {name}"
     for requirement in extras["pins"]:
         name, version = requirement.split("==")
         assert pins[name] == version
+
+
+def test_binder_installs_the_same_versions_with_the_cpu_build(monkeypatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "book" / "tools"))
+    import binder_requirements
+
+    kept = read(ROOT / ".binder" / "requirements.txt")
+    assert kept == binder_requirements.requirements(), "run `make requirements`"
+    assert "+cpu" in kept
+    assert read(ROOT / ".binder" / "runtime.txt").startswith("python-3.")
+    assert os.access(ROOT / ".binder" / "postBuild", os.X_OK)
 
 
 def test_lrlib_asks_for_lower_bounds_only() -> None:

@@ -174,6 +174,26 @@ def test_every_chapter_and_the_first_page_have_a_live_figure(pages) -> None:
         assert bool(page.select("[data-explorer]")) >= bool(wanted), name
 
 
+def test_every_chapter_has_a_quiz_and_exercises_that_open_without_a_script(pages) -> None:
+    for name, page in pages.items():
+        if not re.fullmatch(r"chapters/\d\d-[\w-]+/index", name):
+            continue
+        assert len(page.select(".quiz")) >= 3, name
+        for quiz in page.select(".quiz"):
+            assert len(quiz.select("details.quiz-right")) == 1
+            assert len(quiz.select("details.quiz-wrong")) >= 1
+            for option in quiz.select("details"):
+                assert option.summary.get_text(strip=True)
+                assert re.match(r"(Right|No)\. .{10}", option.find_all("p")[-1].get_text())
+        assert len(page.select(".admonition.dropdown")) >= 4, name
+
+
+def test_the_status_page_has_every_notebook(pages) -> None:
+    rows = pages["book/status"].select("article tbody tr")
+    notebooks = [name for name in pages if (ROOT / f"{name}.ipynb").exists()]
+    assert len(rows) == sum(not name.endswith("assignment") for name in notebooks)
+
+
 def test_a_math_server_that_does_not_listen_yet_is_started_again(monkeypatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "book" / "_ext"))
     from lrbook import patiently
