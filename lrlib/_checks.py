@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 def _refuse(owner: str, name: str, value: object, rule: str, error: type[Exception]) -> Exception:
@@ -15,8 +18,12 @@ def _refuse(owner: str, name: str, value: object, rule: str, error: type[Excepti
     return error(f"{owner}({name}={shown}): {name} must be {rule}")
 
 
-def integer(owner: str, name: str, value: Any, *, low: int = 0) -> int:
-    """`value` as an int that is at least `low`, or the error that says so."""
+# Counts and positions up to here, and their sums, are exact as floats and fit 64 bits.
+LARGEST = 2**53
+
+
+def integer(owner: str, name: str, value: Any, *, low: int = 0, high: int = LARGEST) -> int:
+    """`value` as an int from `low` to `high`, or the error that says so."""
     rule = {0: "a non-negative integer", 1: "a positive integer"}.get(
         low, f"an integer of at least {low}"
     )
@@ -24,7 +31,15 @@ def integer(owner: str, name: str, value: Any, *, low: int = 0) -> int:
         raise _refuse(owner, name, value, rule, TypeError)
     if value < low:
         raise _refuse(owner, name, value, rule, ValueError)
-    return int(value)
+    result = int(value)
+    if result > high:
+        raise _refuse(owner, name, value, f"{rule} and at most {high}", ValueError)
+    return result
+
+
+def seed(owner: str, value: Any) -> int:
+    """A seed that torch's and numpy's generators take."""
+    return integer(owner, "seed", value, high=2**63 - 1)
 
 
 def number(
@@ -54,7 +69,7 @@ def number(
 def choice(owner: str, name: str, value: Any, allowed: Iterable[str]) -> str:
     """`value` if it is one of `allowed`, or the error that lists them."""
     options = tuple(allowed)
-    if value not in options:
+    if not isinstance(value, str) or value not in options:
         listed = " or ".join(repr(option) for option in options)
         raise _refuse(owner, name, value, listed, ValueError)
     return str(value)
@@ -62,9 +77,27 @@ def choice(owner: str, name: str, value: Any, allowed: Iterable[str]) -> str:
 
 def items(owner: str, name: str, value: Any, rule: str) -> tuple[Any, ...]:
     """`value` as a tuple, or the error that says which sequence was due."""
-    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+    try:
+        if not isinstance(value, str | bytes) and isinstance(value, Iterable):
+            return tuple(value)
+    except TypeError:  # an array without a dimension says only now that it can't be iterated
+        pass
+    raise _refuse(owner, name, value, rule, TypeError)
+
+
+def array(owner: str, name: str, value: Any, rule: str) -> NDArray[np.float64]:
+    """`value` as an array of floats, or the error that says what was due."""
+    try:
+        return np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        raise _refuse(owner, name, value, rule, TypeError) from None
+
+
+def function(owner: str, name: str, value: Any, rule: str) -> Callable[..., Any]:
+    """`value` if it can be called, or the error that says what was due."""
+    if not callable(value):
         raise _refuse(owner, name, value, rule, TypeError)
-    return tuple(value)
+    return cast(Callable[..., Any], value)
 
 
 def refuse(owner: str, name: str, value: object, rule: str) -> ValueError:

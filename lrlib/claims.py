@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -77,12 +77,22 @@ def measured(value: float | Difference, spec: str = ".3g", percent: bool = False
     >>> measured(Difference(0.0241, 0.0057, n=32), "+.1f", percent=True)
     '≈+2.4 ± 0.6 points'
     """
+    if not isinstance(percent, bool | np.bool_):
+        raise _checks.refuse_type("measured", "percent", percent, "True or False")
     scale = 100.0 if percent else 1.0
     if isinstance(value, Difference):
         half = f"{value.half_width * scale:{spec.lstrip('+')}}".replace("-", "−")
         return f"{measured(value.mean * scale, spec)} ± {half}{' points' if percent else ''}"
-    text = f"{float(value) * scale:{spec}}"
-    if float(text.replace(",", "")) == 0:
+    number = _checks.array("measured", "value", value, "a number or a Difference")
+    if number.ndim:
+        raise _checks.refuse_type("measured", "value", value, "a number or a Difference")
+    try:
+        text = f"{float(number) * scale:{spec}}"
+        zero = float(text.replace(",", "")) == 0
+    except (ValueError, TypeError):
+        rule = "a format of numbers, such as '.3g' or '+.1f'"
+        raise _checks.refuse("measured", "spec", spec, rule) from None
+    if zero:
         text = f"{0:{spec}}"  # −0.0 says nothing that 0.0 doesn't
     return f"≈{text}{'%' if percent else ''}".replace("-", "−")
 
@@ -115,9 +125,10 @@ def interval(values: ArrayLike) -> Difference:
     """
     from scipy.stats import t as student
 
-    sample = np.asarray(values, dtype=np.float64)
+    rule = "a sequence of at least 2 numbers"
+    sample = _checks.array("interval", "values", values, rule)
     if sample.ndim != 1 or len(sample) < 2:
-        raise _checks.refuse("interval", "values", values, "a sequence of at least 2 numbers")
+        raise _checks.refuse("interval", "values", values, rule)
     quantile = float(student.ppf(0.975, len(sample) - 1))
     error = float(sample.std(ddof=1)) / math.sqrt(len(sample))
     return Difference(float(sample.mean()), quantile * error, len(sample))
@@ -134,7 +145,8 @@ def paired_difference(a: ArrayLike, b: ArrayLike) -> Difference:
     >>> round(difference.mean, 3), difference.low < 0.02 < difference.high, difference.n
     (0.02, True, 3)
     """
-    first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    first = _checks.array("paired_difference", "a", a, "a sequence of numbers")
+    second = _checks.array("paired_difference", "b", b, "a sequence of numbers")
     if first.shape != second.shape or first.ndim != 1:
         shapes = f"{first.shape} and {second.shape}"
         raise _checks.refuse(
@@ -177,6 +189,12 @@ def table(columns: dict[str, Sequence[str]], caption: str = "") -> Table:
     """
     import pandas as pd
 
+    rule = "a dict from headings to columns, each a sequence of texts, all equally long"
+    if not isinstance(columns, Mapping):
+        raise _checks.refuse_type("table", "columns", columns, rule)
+    columns = {name: _checks.items("table", "columns", one, rule) for name, one in columns.items()}
+    if len({len(column) for column in columns.values()}) > 1:
+        raise _checks.refuse("table", "columns", columns, rule)
     cells = {
         name: [re.sub(r"(?<!\w)-(?=\d)|(?<=\de)-(?=\d)", "−", str(cell)) for cell in column]
         for name, column in columns.items()

@@ -105,10 +105,17 @@ def load(name: str | Path = "digits", device: torch.device | str | None = None) 
     >>> load("digits", device="cpu")
     Dataset('digits': 1×8×8 images, 10 classes; train 1,077, validation 360, test 360)
     """
+    if device is not None:
+        try:
+            device = torch.device(device)
+            torch.empty(0, device=device)  # it may be a device that isn't here
+        except (RuntimeError, TypeError, ValueError, AssertionError, NotImplementedError):
+            rule = "a torch device that this machine has, such as 'cpu', or None"
+            raise _checks.refuse("load", "device", device, rule) from None
     if isinstance(name, Path) or (isinstance(name, str) and name.endswith(".npz")):
         images, labels = _read_npz(Path(name))
         return _build(Path(name).stem, images, labels, None, device)
-    if name not in NAMES:
+    if not isinstance(name, str) or name not in NAMES:
         listed = ", ".join(repr(known) for known in NAMES)
         raise _checks.refuse("load", "name", name, f"one of {listed}, or the path of an .npz")
     if name == "digits":

@@ -82,7 +82,7 @@ class Run:
         keep = _checks.number("Run", "keep", self.keep, high=1.0, above=True)
         object.__setattr__(self, "keep", keep)
         object.__setattr__(self, "base_lr", _checks.number("Run", "base_lr", self.base_lr))
-        object.__setattr__(self, "seed", _checks.integer("Run", "seed", self.seed))
+        object.__setattr__(self, "seed", _checks.seed("Run", self.seed))
         if self.scales is not None:
             rule = "a dict from name patterns to factors, such as {'7.*': 1, '*': 0.1}"
             if not isinstance(self.scales, Mapping) or not self.scales:
@@ -101,7 +101,14 @@ def grid(
     >>> len(grid({"constant": Constant()}, base_lrs=[0.1, 0.2], seeds=range(16)))
     32
     """
-    rates, numbers = tuple(base_lrs), tuple(seeds)
+    if not isinstance(schedules, Mapping):
+        rule = "a dict from labels to schedules, such as {'constant': Constant()}"
+        raise _checks.refuse_type("grid", "schedules", schedules, rule)
+    rates = [
+        _checks.number("grid", "base_lrs", rate)
+        for rate in _checks.items("grid", "base_lrs", base_lrs, "a sequence of rates")
+    ]
+    numbers = _checks.items("grid", "seeds", seeds, "a sequence of seeds, such as range(16)")
     return [
         Run(schedule, rate, seed, label)
         for label, schedule in schedules.items()

@@ -78,7 +78,9 @@ def seeded(model_fn: Callable[[], nn.Module], seed: int) -> nn.Module:
     >>> bool((one[1].weight == same[1].weight).all())
     True
     """
-    seed = _checks.integer("seeded", "seed", seed)
+    rule = "a function without arguments that makes a model"
+    model_fn = _checks.function("seeded", "model_fn", model_fn, rule)
+    seed = _checks.seed("seeded", seed)
     # The weights are drawn on the CPU, so that they are the same on every device.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

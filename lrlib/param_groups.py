@@ -61,7 +61,8 @@ def by_name(model: nn.Module, patterns: Mapping[str, float | Mapping[str, Any]])
     [('3.*', 0.01, 2), ('*', 0.001, 2)]
     """
     named = _trainable("by_name", model)
-    if not isinstance(patterns, Mapping) or not patterns:
+    named_all = isinstance(patterns, Mapping) and all(isinstance(key, str) for key in patterns)
+    if not named_all or not patterns:
         rule = "a dict from name patterns to rates, such as {'head.*': 1e-2, '*': 1e-3}"
         raise _checks.refuse_type("by_name", "patterns", patterns, rule)
     matched = match_names("by_name", named, patterns)
@@ -162,7 +163,15 @@ def summary(groups: Optimizer | Sequence[Group], model: nn.Module) -> Table:
     3.* | 3.weight, 3.bias | 8 | 0.1 | –
     * | 1.weight, 1.bias | 15 | 0.01 | –
     """
-    listed = groups.param_groups if isinstance(groups, Optimizer) else list(groups)
+    rule = "an optimizer, or a sequence of parameter groups (dicts with 'params')"
+    listed: Sequence[Group] = (
+        groups.param_groups
+        if isinstance(groups, Optimizer)
+        else _checks.items("summary", "groups", groups, rule)
+    )
+    for group in listed:
+        if not isinstance(group, Mapping) or "params" not in group:
+            raise _checks.refuse_type("summary", "groups", groups, rule)
     names = {id(weight): name for name, weight in _trainable("summary", model).items()}
     seen: dict[int, int] = {}
     for i, group in enumerate(listed):

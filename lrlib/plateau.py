@@ -89,12 +89,15 @@ class PlateauRule:
 
         The groups of one optimizer share their metric, runs have one each: `step` takes either.
         """
-        rates = np.asarray(lr, dtype=np.float64)
+        return self._start("start", "lr", lr)
+
+    def _start(self, owner: str, name: str, lr: ArrayLike) -> PlateauState:
+        rates = _checks.array(owner, name, lr, "a rate, or one for each group or run")
         if not (np.isfinite(rates).all() and (rates >= 0).all()):
-            raise _checks.refuse("start", "lr", lr, "finite and of at least 0")
+            raise _checks.refuse(owner, name, lr, "finite and of at least 0")
         if isinstance(self.min_lr, tuple) and rates.shape != (len(self.min_lr),):
             rule = f"{len(self.min_lr)} rates, one for each min_lr"
-            raise _checks.refuse("start", "lr", lr, rule)
+            raise _checks.refuse(owner, name, lr, rule)
         worst = np.array(np.inf if self.mode == "min" else -np.inf)
         return PlateauState(rates, worst, np.array(0), np.array(0))
 
@@ -170,10 +173,15 @@ def decisions(
     """
     chosen = PlateauRule(**rule)
     values = _checks.items("decisions", "metrics", metrics, "a sequence of numbers")
-    state = chosen.start(base_lr)
+    state = chosen._start("decisions", "base_lr", base_lr)
+    if state.lr.ndim > 1:
+        raise _checks.refuse("decisions", "base_lr", base_lr, "a rate, or one for each group")
     log = []
     for epoch, value in enumerate(values):
-        metric = float(value)
+        given = _checks.array("decisions", "metrics", value, "a sequence of numbers")
+        if given.ndim:
+            raise _checks.refuse_type("decisions", "metrics", value, "a sequence of numbers")
+        metric = float(given)
         before, state = state, chosen.step(state, metric)
         # The state forgets the count when it acts on it.
         improved = bool(chosen.better(metric, before.best))

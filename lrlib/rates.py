@@ -90,12 +90,14 @@ def trace(
     [[0.1], [0.1], [0.01], [0.01]]
     """
     steps = _checks.integer("trace", "steps", steps)
+    rule = "a function that makes a scheduler for an optimizer"
+    make_scheduler = _checks.function("trace", "make_scheduler", make_scheduler, rule)
     one = isinstance(base_lrs, int | float | np.number)
     rates = [base_lrs] if one else _checks.items("trace", "base_lrs", base_lrs, "rates")
     groups = []
     for rate in rates:
-        weight = torch.zeros(1, requires_grad=True)
-        weight.grad = torch.zeros(1)
+        weight = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+        weight.grad = torch.zeros(1, dtype=torch.float64)
         groups.append({"params": [weight], "lr": _checks.number("trace", "base_lrs", rate)})
     if not groups:
         raise _checks.refuse("trace", "base_lrs", base_lrs, "at least one rate")

@@ -26,7 +26,7 @@ def recorded(name: str) -> dict[str, Any]:
     'chapters/02-per-layer-rates/across-widths.ipynb'
     """
     known = {path.stem: path for folder in _FOLDERS for path in folder.glob("*.json")}
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         raise ValueError(f"recorded(name={name!r}): must be one of {', '.join(sorted(known))}")
     record: dict[str, Any] = json.loads(known[name].read_text(encoding="utf-8"))
     return record

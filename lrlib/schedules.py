@@ -656,7 +656,7 @@ class Custom(Schedule):
             raise _checks.refuse_type(self._owner, "function", self.function, rule)
 
     def factor(self, t: Steps) -> Factors:
-        return np.array([float(self.function(int(step))) for step in t], dtype=np.float64)
+        return np.array([_returned(self, self.function(int(step)), step) for step in t])
 
     def describe(self, base_lr: float = 1.0) -> str:
         name = getattr(self.function, "__name__", type(self.function).__name__)
@@ -686,11 +686,22 @@ class Recurrence(Schedule):
     def factor(self, t: Steps) -> Factors:
         known = self._known
         for step in range(len(known), int(t.max(initial=-1)) + 1):
-            known.append(float(self.update(step, known[-1] if known else 1.0)))
+            known.append(_returned(self, self.update(step, known[-1] if known else 1.0), step))
         return np.array(known, dtype=np.float64)[t]
 
     def describe(self, base_lr: float = 1.0) -> str:
         return f"{base_lr:g}, updated from its previous value at every step"
+
+
+def _returned(schedule: Schedule, value: Any, step: int) -> float:
+    """What a given function returned, as a float."""
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise TypeError(
+            f"{schedule!r}: at step {step} the function returned {value!r:.60}, but a factor must "
+            "be a number"
+        ) from None
 
 
 # --- The algebra -------------------------------------------------------------------------------

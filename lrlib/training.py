@@ -131,7 +131,7 @@ def fit(
     """
     epochs = _checks.integer("fit", "epochs", epochs)
     batch_size = _checks.integer("fit", "batch_size", batch_size, low=1)
-    seed = _checks.integer("fit", "seed", seed)
+    seed = _checks.seed("fit", seed)
     schedule = Constant() if schedule is None else schedule
     if not isinstance(schedule, Schedule):
         raise _checks.refuse_type("fit", "schedule", schedule, "an lrlib schedule")
@@ -189,6 +189,7 @@ def evaluate(model: nn.Module, split: Split, batch_size: int = 4096) -> Evaluati
     >>> 0.0 <= evaluate(mlp(64, 10), load("digits", device="cpu").validation).accuracy <= 1.0
     True
     """
+    batch_size = _checks.integer("evaluate", "batch_size", batch_size, low=1)
     training = model.training
     model.eval()
     loss = correct = torch.zeros((), device=split.y.device)

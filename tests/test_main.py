@@ -103,6 +103,8 @@ def test_ctrl_c_in_a_real_process(tmp_path) -> None:
         [sys.executable, "-m", "lrlib", "train", "--epochs", "2000", "--out", str(folder)],
         stdout=subprocess.PIPE,
         text=True,
+        # A shell's background job ignores Ctrl-C, and its children do.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 120
     while not (folder / "log.jsonl").exists() and time.monotonic() < deadline:

@@ -105,7 +105,7 @@ def _source(part: str) -> str:
 
 
 def _known(function: str, name: object) -> None:
-    if name not in NAMES:
+    if not isinstance(name, str) or name not in NAMES:
         near = difflib.get_close_matches(str(name), NAMES, 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"{function}(name={name!r}): must be one of {', '.join(NAMES)}{hint}")
