@@ -44,8 +44,9 @@ test-cuda: $(READY) ## The same notebooks and the tests that touch a device, on 
 test-versions: $(READY) ## The unit tests on the oldest and newest torch and every Python at hand
 	@PYTHONPATH=tests $(BIN)/python tests/versions.py
 
-test-long: $(READY) ## What takes too long for every change: a full round of nbgrader for each assignment
+test-long: $(READY) ## What takes too long for every change: nbgrader's rounds, kill -9, every notebook five times
 	$(TEST) tests -m long --capture=no
+	@$(BIN)/python tests/book/same_answer.py
 
 lab: $(READY) ## Open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab chapters

@@ -6,6 +6,7 @@ that is why a resumed run ends where the uninterrupted one does, to the last bit
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -214,8 +215,11 @@ def save(path: str | Path, model: nn.Module, optimizer: Optimizer, history: Hist
         "history": asdict(history),
         "random": _random_state(),
     }
+    # Through memory: where a disk is full, torch's own writer dies without saying why.
+    packed = io.BytesIO()
+    torch.save(checkpoint, packed)
     with written_whole(path) as file:
-        torch.save(checkpoint, file)
+        file.write(packed.getbuffer())
 
 
 def resume(path: str | Path, model: nn.Module, optimizer: Optimizer) -> History:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 import shlex
 import signal
 import subprocess
@@ -115,6 +116,40 @@ def test_ctrl_c_in_a_real_process(tmp_path) -> None:
     assert f"train --resume {folder}" in said
     assert len(log(folder)) >= 1
     assert weights(folder)
+
+
+def limited_files() -> None:
+    """In the new process: no file may grow beyond 20 kB, as on a disk that is nearly full."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+
+def test_a_full_disk_is_said_and_leaves_nothing_half_written(tmp_path) -> None:
+    folder = tmp_path / "run"
+    done = subprocess.run(
+        [sys.executable, "-m", "lrlib", "train", *QUICK, "--out", str(folder)],
+        capture_output=True,
+        text=True,
+        preexec_fn=limited_files,
+    )
+    assert done.returncode == 2
+    assert "File too large" in done.stderr
+    assert "checkpoint.pt" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (folder / "checkpoint.pt").exists()
+    assert not list(folder.glob("*.partial")) + list(folder.glob(".*.partial"))
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path) -> None:
+    (tmp_path / "file").write_text("")
+    done = subprocess.run(
+        [sys.executable, "-m", "lrlib", "train", *QUICK, "--out", str(tmp_path / "file" / "run")],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert str(tmp_path / "file") in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_schedule_runs_over_the_whole_run(tmp_path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -146,6 +147,20 @@ def test_layers_import_only_downward() -> None:
         used |= {"_checks"} if "_checks" in source and name != "_checks" else set()
         for module in used:
             assert order.index(module) < order.index(name), f"{path} imports {module}"
+
+
+def test_recorded_results_say_how_they_were_made() -> None:
+    for path in (ROOT / "book" / "results").glob("*.json"):
+        record = json.loads(read(path))
+        if path.stem == "notebooks":
+            wanted = {"seconds", "peak_mib", "claims", "executed", "device", "python", "torch"}
+            assert all(set(row) == wanted for row in record.values())
+        elif path.stem == "benchmarks":
+            assert {"rows", "machine", "torch", "python", "date"} <= set(record)
+        else:
+            wanted = {"notebook", "command", "seconds", "device", "machine", "python", "torch"}
+            assert set(record) == wanted | {"date", "data"}, path
+            assert (ROOT / record["notebook"]).exists()
 
 
 def test_every_module_opens_with_its_one_idea() -> None:
