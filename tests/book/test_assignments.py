@@ -398,7 +398,11 @@ def test_an_endless_loop_or_an_error_costs_only_its_answer(name: str, trouble: s
 @pytest.mark.parametrize("name", NAMES)
 def test_it_says_its_points_its_time_and_what_each_question_is_worth(name: str) -> None:
     first = text(source(name)[0])
-    assert re.search(r"\*\*20 points, about \d+ minutes\.\*\*", first)
+    (minutes,) = re.findall(r"\*\*20 points, about (\d+) minutes\.\*\*", first)
+    chapter = (ROOT / "chapters" / name / "index.md").read_text(encoding="utf-8")
+    assert f"20 points, about {minutes} minutes" in chapter
+    guide = (ROOT / "book" / "instructors.md").read_text(encoding="utf-8")
+    assert re.search(rf"^\| {int(name[:2])} .*\| {minutes} min \|$", guide, re.M)
     rubric = [int(points) for points in re.findall(r"^\| \d .* \| (\d+) \|$", first, re.M)]
     headings = [
         int(points)
