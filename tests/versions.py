@@ -28,6 +28,13 @@ def oldest() -> list[str]:
     return [f"{bound.replace('>=', '==')}.0" for bound in bounds]
 
 
+def runs(interpreter: str) -> bool:
+    """Whether it is there; a version manager's stand-in may be there and not run."""
+    if shutil.which(interpreter) is None:
+        return False
+    return subprocess.run([interpreter, "-c", ""], capture_output=True).returncode == 0
+
+
 def version(python: Path, name: str) -> str:
     code = f"import importlib.metadata as m; print(m.version({name!r}))"
     return subprocess.run(
@@ -68,7 +75,7 @@ def try_out(interpreter: str, torch: list[str], wheel: Path, folder: Path) -> st
 
 
 def main() -> int:
-    found = [f"python{number}" for number in PYTHONS if shutil.which(f"python{number}")]
+    found = [f"python{number}" for number in PYTHONS if runs(f"python{number}")]
     combinations = [(name, oldest()) for name in found[:1]]
     combinations += [(name, ["torch", "torchvision"]) for name in found]
     lines = []
