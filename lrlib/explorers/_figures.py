@@ -50,19 +50,20 @@ def _first_look() -> Picture:
 
 def _noisy_valley() -> Picture:
     figure, axes = plots.figure()
-    steps = np.arange(201)
+    steps, ends = np.arange(201), {}
     for rate, color in ((0.5, plots.CYCLE[1]), (0.1, plots.CYCLE[0])):
         square = [4.0]
         for _ in steps[1:]:
             square.append((1 - rate) ** 2 * square[-1] + rate**2)
+        ends[rate] = square[-1] / 2
         axes.plot(steps, np.array(square) / 2, color=color)
         plots.label_line(axes, 200, square[-1] / 2, f"rate {rate:g}", color)
     axes.set(yscale="log", xlabel="step", ylabel="mean loss ½x²")
     axes.set_title("A constant rate stalls at its noise floor")
     return figure, (
         "Mean loss of gradient descent with noise over 200 steps: rate 0.5 falls fast and stays at "
-        "0.17; rate 0.1 falls more slowly and stays at 0.026. The larger the rate, the higher the "
-        "floor."
+        f"{ends[0.5]:.2g}; rate 0.1 falls more slowly and stays at {ends[0.1]:.2g}. The larger the "
+        "rate, the higher the floor."
     )
 
 
@@ -109,7 +110,7 @@ def _plateau() -> Picture:
     below.step(range(40), rates, where="post", color=plots.CYCLE[0])
     below.set(yscale="log", xlabel="epoch", ylabel="learning rate")
     return figure, (
-        "Above, a noisy validation metric that falls for 15 epochs and then stays flat; below, the "
+        "Above, a noisy validation metric that falls and then stays flat; below, the "
         f"learning rate, halved after more than 3 bad epochs, down to {rates[-1]:g} at the end."
     )
 
