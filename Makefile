@@ -1,6 +1,6 @@
 # The commands of the README. Each one sets up what it needs; a second call installs nothing.
 .DEFAULT_GOAL := help
-.PHONY: help book test test-cuda test-versions test-long lab execute record assignments bench lighthouse lint requirements rename-repository clean
+.PHONY: help book test test-cuda test-versions test-long lab execute record replication assignments bench lighthouse lint requirements rename-repository clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -56,6 +56,9 @@ execute: $(READY) ## Run all notebooks from clean kernels and store their output
 
 record: $(READY) ## Run the recorded experiment of the notebook NB=path, which takes minutes
 	@$(BIN)/python book/tools/record.py $(NB)
+
+replication: $(READY) ## Chapter 6's published experiment, which needs a GPU and hours; ARGS=--help
+	@$(BIN)/python book/tools/replication.py $(ARGS)
 
 assignments: $(READY) ## Make the students' versions, and a course with the solutions for nbgrader
 	@$(BIN)/python book/tools/assignments.py

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lrlib import _checks
+from lrlib._files import remove_leftovers
 from lrlib.devices import device as default_device
 
 NAMES = ("digits", "mnist", "fashion-mnist", "cifar10")
@@ -93,11 +94,11 @@ def load(name: str | Path = "digits", device: torch.device | str | None = None) 
     `name` is "digits" (scikit-learn's 1,797 images of 8×8, always at hand), "mnist",
     "fashion-mnist" or "cifar10" (fetched by torchvision into `LRLIB_DATA` or a per-user cache), or
     the path of an .npz of your own, with `images` (uint8, N×H×W or N×H×W×3) and `labels`
-    (integers from 0).
+    (integers from 0), and if it has a test set of its own, `test_images` and `test_labels`.
 
     The validation split is a stratified fifth of the training images that the set comes with, or,
-    where it comes as one piece (digits, .npz), train, validation and test are three, one and one
-    fifths.
+    where it comes as one piece (digits, most .npz), train, validation and test are three, one and
+    one fifths.
 
     Raises ValueError for an unknown name or an .npz that doesn't hold what it should, and
     DataError for data that is missing, damaged or can't be fetched.
@@ -113,8 +114,8 @@ def load(name: str | Path = "digits", device: torch.device | str | None = None) 
             rule = "a torch device that this machine has, such as 'cpu', or None"
             raise _checks.refuse("load", "device", device, rule) from None
     if isinstance(name, Path) or (isinstance(name, str) and name.endswith(".npz")):
-        images, labels = _read_npz(Path(name))
-        return _build(Path(name).stem, images, labels, None, device)
+        images, labels, test = _read_npz(Path(name))
+        return _build(Path(name).stem, images, labels, test, device)
     if not isinstance(name, str) or name not in NAMES:
         listed = ", ".join(repr(known) for known in NAMES)
         raise _checks.refuse("load", "name", name, f"one of {listed}, or the path of an .npz")
@@ -176,42 +177,57 @@ def _build(
     return Dataset(name, classes, on_device(train), on_device(validation), on_device(test))
 
 
-def _read_npz(path: Path) -> Arrays:
+def _read_npz(path: Path) -> tuple[Images, Labels, Arrays | None]:
     if not path.is_file():
         raise DataError(f"load({str(path)!r}): there is no such file")
     try:
         with np.load(path, allow_pickle=False) as archive:
-            missing = {"images", "labels"} - set(archive.files)
-            if missing:
-                raise ValueError(
-                    f"load({str(path)!r}): the archive must hold 'images' and 'labels', but holds "
-                    f"{', '.join(map(repr, archive.files)) or 'nothing'}"
-                )
-            images, labels = archive["images"], archive["labels"]
+            wanted = ["images", "labels"]
+            if {"test_images", "test_labels"} & set(archive.files):
+                wanted += ["test_images", "test_labels"]
+            missing = ", ".join(repr(name) for name in wanted if name not in archive.files)
+            arrays = [archive[name] for name in wanted if name in archive.files]
+            holds = ", ".join(map(repr, archive.files)) or "nothing"
     except (OSError, EOFError, zipfile.BadZipFile, KeyError) as error:
         raise DataError(f"load({str(path)!r}): the file is damaged ({error})") from error
     except ValueError as error:
-        if "must hold" in str(error):
-            raise
         raise DataError(f"load({str(path)!r}): not a plain .npz archive ({error})") from error
-    rule = "images must be uint8 of shape N×H×W or N×H×W×3"
-    if images.dtype != np.uint8 or images.ndim not in (3, 4) or images.shape[3:] not in ((), (3,)):
-        raise ValueError(f"load({str(path)!r}): {rule}, not {images.dtype} {images.shape}")
-    if labels.dtype.kind not in "iu" or labels.shape != images.shape[:1]:
+    if missing:
         raise ValueError(
-            f"load({str(path)!r}): labels must be {len(images)} integers, one an image, "
-            f"not {labels.dtype} {labels.shape}"
+            f"load({str(path)!r}): the archive must hold {' and '.join(map(repr, wanted))}, "
+            f"but holds {holds}"
         )
-    if not len(labels) or labels.min() < 0 or np.bincount(labels).max(initial=0) == 0:
-        raise ValueError(f"load({str(path)!r}): labels must be integers from 0, at least one")
-    counts = np.bincount(labels.astype(np.int64))
+    images, labels, *test = arrays
+    _check_arrays(path, "", images, labels)
+    labels = labels.astype(np.int64)
+    counts = np.bincount(labels)
     rare = [label for label, count in enumerate(counts) if 0 < count < 5]
     if rare or (counts > 0).sum() < 2:
         raise ValueError(
             f"load({str(path)!r}): three splits need at least 2 classes with 5 images each; "
             f"too few of class {', '.join(map(str, rare)) or 'any other'}"
         )
-    return images, labels.astype(np.int64)
+    if not test:
+        return images, labels, None
+    _check_arrays(path, "test_", *test)
+    if test[0].shape[1:] != images.shape[1:]:
+        rule = f"test_images must be of the shape of images, {images.shape[1:]}"
+        raise ValueError(f"load({str(path)!r}): {rule}, not {test[0].shape[1:]}")
+    return images, labels, (test[0], test[1].astype(np.int64))
+
+
+def _check_arrays(path: Path, prefix: str, images: Any, labels: Any) -> None:
+    rule = f"{prefix}images must be uint8 of shape N×H×W or N×H×W×3"
+    if images.dtype != np.uint8 or images.ndim not in (3, 4) or images.shape[3:] not in ((), (3,)):
+        raise ValueError(f"load({str(path)!r}): {rule}, not {images.dtype} {images.shape}")
+    if labels.dtype.kind not in "iu" or labels.shape != images.shape[:1]:
+        raise ValueError(
+            f"load({str(path)!r}): {prefix}labels must be {len(images)} integers, one an image, "
+            f"not {labels.dtype} {labels.shape}"
+        )
+    if not len(labels) or labels.min() < 0:
+        rule = f"{prefix}labels must be integers from 0, at least one"
+        raise ValueError(f"load({str(path)!r}): {rule}")
 
 
 # --- Files that torchvision fetches ------------------------------------------------------------
@@ -285,6 +301,7 @@ def _fetching(folder: Path, name: str, source: Any) -> Iterator[Path]:
     )
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(folder, ".fetching-*")
         temporary = tempfile.TemporaryDirectory(dir=folder, prefix=".fetching-")
     except OSError as error:
         raise DataError(

@@ -15,9 +15,9 @@ from torch.optim import LBFGS, Optimizer
 
 from lrlib import _checks
 
-# Words of random bits that are drawn at a time: they and the stretches that they mask should stay
-# in the cache, and still be long enough to hide the cost of a call.
-_BLOCK = 2**19
+# At most so many words of random bits are drawn at a time: they and the stretches that they mask
+# should stay in the cache, and still be long enough to hide the cost of a call.
+_BLOCK = 2**20
 
 # Below this number of weights the plain way is as fast as the one by bits.
 _LARGE = 2**17
@@ -206,13 +206,14 @@ def _put_back_by_bits(
 
     Random numbers and `torch.where` would each cost more than the step itself. So the weights,
     one after the other, are seen as 32 stretches: bit i of a word, spread over the whole word by
-    shifting it to the sign and back, is the mask of one coordinate of stretch i, and
-    new ^ ((new ^ old) & mask) is the old value where the mask is set.
+    shifting it to the sign and back, is the mask of one coordinate of stretch i: 0, or -1 where
+    it was dropped. As integers, which wrap around, new + (new - old) · mask is then new, or old.
     """
     kind = _INTEGERS[old.itemsize]
     width = 8 * old.itemsize
     old = old.view(kind)
-    block = min(_BLOCK, -(-len(old) // width))
+    draws = -(-len(old) // (width * _BLOCK))
+    block = -(-len(old) // (width * draws))
     mask, change = torch.empty((2, block), dtype=kind)
     done = 0
     for weight in weights:
@@ -227,8 +228,8 @@ def _put_back_by_bits(
                 mask.bitwise_right_shift_(width - 1)
             count = min(len(new) - start, block - at)
             piece = new[start : start + count]
-            changed = torch.bitwise_xor(piece, old[done : done + count], out=change[:count])
-            piece.bitwise_xor_(changed.bitwise_and_(mask[at : at + count]))
+            changed = torch.sub(piece, old[done : done + count], out=change[:count])
+            piece.addcmul_(changed, mask[at : at + count])
             start, done = start + count, done + count
 
 

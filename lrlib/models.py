@@ -83,5 +83,5 @@ def seeded(model_fn: Callable[[], nn.Module], seed: int) -> nn.Module:
     seed = _checks.seed("seeded", seed)
     # The weights are drawn on the CPU, so that they are the same on every device.
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         return model_fn()

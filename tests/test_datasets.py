@@ -74,6 +74,25 @@ def test_an_npz_of_ones_own(shape, tmp_path: Path) -> None:
     assert load(str(path)).name == "mine"
 
 
+def test_an_npz_with_a_test_set_of_its_own(tmp_path: Path) -> None:
+    path, rng = tmp_path / "mine.npz", np.random.default_rng(0)
+    images, test_images = (rng.integers(0, 255, (n, 4, 4), dtype=np.uint8) for n in (50, 7))
+    test_labels = np.arange(7) % 2
+    np.savez(
+        path,
+        images=images,
+        labels=np.arange(50) % 2,
+        test_images=test_images,
+        test_labels=test_labels,
+    )
+    data = load(path)
+    assert [len(s.y) for s in (data.train, data.validation, data.test)] == [40, 10, 7]
+    assert data.test.y.tolist() == test_labels.tolist()
+    scale = data.test.x.std() / torch.from_numpy(test_images).float().std()
+    shift = data.test.x.mean() - scale * test_images.mean()
+    torch.testing.assert_close(data.test.x[:, 0], scale * torch.from_numpy(test_images) + shift)
+
+
 GOOD = {"images": np.zeros((20, 4, 4), np.uint8), "labels": np.arange(20) % 2}
 
 
@@ -90,6 +109,15 @@ GOOD = {"images": np.zeros((20, 4, 4), np.uint8), "labels": np.arange(20) % 2}
         ({"labels": np.zeros(20, int)}, "at least 2 classes"),
         ({"labels": np.array([1] + [0] * 19)}, "too few of class 1"),
         ({"labels": np.array(["cat"] * 20, object)}, "not a plain .npz"),
+        ({"test_labels": np.zeros(3, int)}, "'test_images' and 'test_labels', but holds"),
+        (
+            {"test_images": np.zeros((3, 4, 4), np.uint8), "test_labels": np.zeros(2, int)},
+            "test_labels must be 3 integers",
+        ),
+        (
+            {"test_images": np.zeros((3, 5, 4), np.uint8), "test_labels": np.zeros(3, int)},
+            r"shape of images, \(4, 4\), not \(5, 4\)",
+        ),
     ],
 )
 def test_an_npz_that_is_not_what_it_should_be(change, reason: str, tmp_path: Path) -> None:
@@ -172,6 +200,9 @@ def test_without_a_network_it_says_what_to_do(name: str, tmp_path: Path, monkeyp
 
 def test_a_fetched_set_is_moved_into_place_whole(tiny_mnist: Path, monkeypatch) -> None:
     served = tiny_mnist.rename(tiny_mnist.parents[2] / "served")
+    killed = data_folder() / ".fetching-killed"  # long ago
+    killed.mkdir()
+    os.utime(killed, (0, 0))
     handler = partial(SimpleHTTPRequestHandler, directory=served)
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         Thread(target=server.serve_forever, daemon=True).start()

@@ -168,7 +168,7 @@ def test_a_download_twelve_times(tmp_path: Path) -> None:
                 assert hashlib.md5(path.read_bytes()).hexdigest() == wanted, "whole, or not there"
             if len(list(data.glob("MNIST/raw/*.gz"))) == 4:
                 shutil.rmtree(data / "MNIST")  # it was faster: once more
-            for left in data.glob(".fetching-*"):
+            for left in data.glob(".fetching-*"):  # a later run would, when they are a day old
                 shutil.rmtree(left)
         done = subprocess.run(
             [sys.executable, *given], env=environment, capture_output=True, text=True, timeout=120

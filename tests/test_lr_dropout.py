@@ -37,11 +37,13 @@ def states(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
     return [v for state in per_weight for v in state.values() if isinstance(v, torch.Tensor)]
 
 
+@pytest.mark.parametrize("block", [2**20, 1000])  # words a draw: one draw does, and several
 @pytest.mark.parametrize("keep", [0.5, 0.3])
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_each_coordinate_stays_or_moves_as_without_dropout_and_the_state_is_the_same(
-    name: str, keep: float
+    name: str, keep: float, block: int, monkeypatch
 ) -> None:
+    monkeypatch.setattr("lrlib.lr_dropout._BLOCK", block)
     shapes = ((600, 300), (300, 70), (70,), ())  # the first is masked bit by bit
     ours, theirs = weights(*shapes), weights(*shapes)
     dropout, plain = LRDropout(OPTIMIZERS[name](ours), keep), OPTIMIZERS[name](theirs)
@@ -92,7 +94,9 @@ def test_the_share_that_moves_is_keep(keep: float, size: int) -> None:
     assert share == pytest.approx(keep, abs=5 * (keep * (1 - keep) / size) ** 0.5 + 1e-8)
 
 
-def test_masks_of_neighbors_and_of_steps_are_independent() -> None:
+@pytest.mark.parametrize("block", [2**20, 31_250 // 4])  # one draw a step, and five
+def test_masks_of_neighbors_and_of_steps_are_independent(block: int, monkeypatch) -> None:
+    monkeypatch.setattr("lrlib.lr_dropout._BLOCK", block)
     (weight,) = weights((2, 500_000))
     optimizer = LRDropout(SGD([weight], lr=1.0), 0.5, torch.Generator().manual_seed(2))
     weight.grad = torch.ones_like(weight)
@@ -102,7 +106,7 @@ def test_masks_of_neighbors_and_of_steps_are_independent() -> None:
         optimizer.step()
         masks.append((weight != before).double().flatten() - 0.5)
     bound = 5 * 0.25 / 1e6**0.5
-    for lag in (1, 2, 7, 8, 31_250, 62_500, 500_000):  # 31,250 = a stretch of one bit
+    for lag in (1, 2, 7, 8, 6_250, 31_250, 62_500, 200_000, 250_000, 500_000):  # stretches, draws
         assert abs((masks[0][lag:] * masks[0][:-lag]).mean()) < 2 * bound
     assert abs((masks[0] * masks[1]).mean()) < bound
     assert abs((masks[1] * masks[2]).mean()) < bound

@@ -1,7 +1,9 @@
-"""`make test-versions`: the unit tests on the oldest and newest torch, on every Python there is.
+"""`make test-versions`: the oldest and newest torch, on every Python there is.
 
 Each combination gets an environment of its own, in which torch is installed first and lrlib's wheel
-after it, as in Colab: the torch that was there must stay. Takes minutes and gigabytes.
+after it, as in Colab: the torch that was there must stay. Then the unit tests run, and every
+notebook, alone: its numbers may differ from the stored ones, its claims have to hold. Takes
+six minutes for each, and gigabytes.
 """
 
 from __future__ import annotations
@@ -15,10 +17,18 @@ import tempfile
 import tomllib
 from pathlib import Path
 
-from book.alone import ROOT, build_wheel
+from book.alone import ROOT, build_wheel, copy_notebooks
 
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
-TOOLS = ("pytest", "pytest-xdist", "hypothesis", "filelock", "dask[distributed]")
+TOOLS = (
+    "pytest",
+    "pytest-xdist",
+    "hypothesis",
+    "filelock",
+    "dask[distributed]",
+    "nbval",
+    "ipykernel",
+)
 
 
 def oldest() -> list[str]:
@@ -61,8 +71,18 @@ def try_out(interpreter: str, torch: list[str], wheel: Path, folder: Path) -> st
         ROOT / "tests", folder / "tests", ignore=shutil.ignore_patterns("book", "bench")
     )
     shutil.copy(ROOT / "pyproject.toml", folder)
+    copy_notebooks(folder / "notebooks")
+    tests = pytest(python, folder, "tests", "-m", "not long")
+    cells = pytest(
+        python, folder, "notebooks", "--nbval-lax", "--nbval-current-env", "-o", "addopts="
+    )
+    return f"{name}: tests: {tests}; notebook cells: {cells}"
+
+
+def pytest(python: Path, folder: Path, *arguments: str) -> str:
+    """Runs it, and returns its last line; prints what failed."""
     done = subprocess.run(
-        [python, "-m", "pytest", "tests", "-q", "-n", "2", "--dist", "loadfile", "-m", "not long"],
+        [python, "-m", "pytest", *arguments, "-q", "-n", "2", "--dist", "loadfile"],
         cwd=folder,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -70,8 +90,8 @@ def try_out(interpreter: str, torch: list[str], wheel: Path, folder: Path) -> st
     )
     last = done.stdout.strip().splitlines()[-1] if done.stdout.strip() else done.stderr[-300:]
     if done.returncode:
-        print(done.stdout[-6000:])
-    return f"{name}: {'FAILED, ' if done.returncode else ''}{last.strip('= ')}"
+        print(done.stdout[-8000:])
+    return f"{'FAILED, ' if done.returncode else ''}{last.strip('= ')}"
 
 
 def main() -> int:

@@ -17,6 +17,17 @@ import torch
 from execute import ROOT, device_name, write_atomically
 
 
+def made_with() -> dict[str, str]:
+    """On what and when: a part of every record."""
+    return {
+        "device": device_name(),
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+    }
+
+
 def main(arguments: list[str]) -> int:
     if len(arguments) != 1:
         print("usage: make record NB=chapters/…/NAME.ipynb", file=sys.stderr)
@@ -39,11 +50,7 @@ def main(arguments: list[str]) -> int:
         "notebook": path.relative_to(ROOT).as_posix(),
         "command": f"make record NB={path.relative_to(ROOT).as_posix()}",
         "seconds": round(time.perf_counter() - began),
-        "device": device_name(),
-        "machine": platform.machine(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        **made_with(),
         "data": data,
     }
     target = ROOT / "book" / "results" / f"{path.stem}.json"

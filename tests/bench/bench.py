@@ -1,7 +1,7 @@
 """`make bench`: lrlib against ordinary loops, each pair measured side by side in one run.
 
-Machines are noisy, so a pair is measured alternately several times and the ratio of the medians is
-reported. The table goes to book/results/benchmarks.json with machine and versions.
+Noise only ever adds to a time, so a pair is measured alternately several times and the ratio of the
+least times is reported. The table goes to book/results/benchmarks.json with machine and versions.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import json
 import os
 import platform
 import resource
-import statistics
 import subprocess
 import sys
 import time
@@ -40,10 +39,10 @@ def seconds(action: Callable[[], object]) -> float:
 
 
 def side_by_side(ours: Callable[[], object], theirs: Callable[[], object], times: int = 5):
-    """The median seconds of both, measured in turn after one warm-up each."""
+    """The least seconds of both, measured in turn after one warm-up each."""
     ours(), theirs()
     pairs = [(seconds(ours), seconds(theirs)) for _ in range(times)]
-    return tuple(statistics.median(side) for side in zip(*pairs, strict=True))
+    return tuple(min(side) for side in zip(*pairs, strict=True))
 
 
 def ordinary_loop(model, train, validation, epochs: int, batch_size: int) -> None:

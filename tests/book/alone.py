@@ -36,17 +36,21 @@ def build_wheel(folder: Path) -> Path:
     return wheel
 
 
+def copy_notebooks(to: Path) -> None:
+    """Each into a folder of its own, empty but for it; without the assignments."""
+    for path in sorted((ROOT / "chapters").glob("*/*.ipynb")):
+        if path.stem != "assignment":
+            folder = to / path.parent.name / path.stem
+            folder.mkdir(parents=True)
+            shutil.copy(path, folder)
+
+
 def main() -> None:
     shutil.rmtree(ALONE, ignore_errors=True)
     ALONE.mkdir(parents=True)
     with zipfile.ZipFile(build_wheel(ALONE)) as wheel:
         wheel.extractall(INSTALLED)
-    for path in sorted((ROOT / "chapters").glob("*/*.ipynb")):
-        if path.stem == "assignment":
-            continue
-        folder = ALONE / "notebooks" / path.parent.name / path.stem
-        folder.mkdir(parents=True)
-        shutil.copy(path, folder)
+    copy_notebooks(ALONE / "notebooks")
     found = subprocess.run(
         [sys.executable, "-c", "import lrlib; print(lrlib.__file__)"],
         cwd=ALONE / "notebooks",

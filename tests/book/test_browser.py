@@ -112,10 +112,20 @@ def test_every_page_from_disk_is_whole_on_a_phone_and_asks_no_other_host(
         empty = page.evaluate(
             "[...document.images].filter(i => !i.naturalWidth).map(i => i.getAttribute('src'))"
         )
-        seen += [f"{name}: {trouble}" for trouble in (*troubles, *empty)]
+        cut = [f"equation cut on the right: {tex}" for tex in page.evaluate(WIDE_EQUATIONS)]
+        seen += [f"{name}: {trouble}" for trouble in (*troubles, *empty, *cut)]
         troubles.clear()
     page.close()
     assert seen == []
+
+
+WIDE_EQUATIONS = """
+[...document.querySelectorAll(".katex-display")].filter(equation => {
+  const box = (equation.closest("div.math") || equation.parentElement).getBoundingClientRect();
+  const parts = [...equation.querySelectorAll(".base")].map(part => part.getBoundingClientRect());
+  return Math.max(...parts.map(part => part.right)) > box.right + 1;
+}).map(equation => equation.querySelector("annotation").textContent)
+"""
 
 
 def test_a_wrong_address_shows_the_sites_own_page(address: str, browser: Browser) -> None:
