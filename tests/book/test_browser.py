@@ -14,6 +14,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -423,15 +424,20 @@ def jupyterlab(tmp_path: Path) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     options = [f"--port={port}", f"--ServerApp.root_dir={tmp_path}", "--ServerApp.token=secret"]
-    server = subprocess.Popen(
-        [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", *options],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=os.environ | {"JUPYTER_CONFIG_DIR": str(tmp_path), "JUPYTER_DATA_DIR": str(tmp_path)},
-    )
-    yield f"http://127.0.0.1:{port}/lab/tree/try.ipynb?token=secret"
-    server.terminate()
-    server.wait(30)
+    # The kernel's sockets in files: a TCP port may be taken by another test's kernel in between.
+    # Their names may have about 100 characters: pytest's own folder is too long for them.
+    options.append("--KernelManager.transport=ipc")
+    with tempfile.TemporaryDirectory() as sockets:
+        folders = {"CONFIG": str(tmp_path), "DATA": str(tmp_path), "RUNTIME": sockets}
+        server = subprocess.Popen(
+            [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", *options],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | {f"JUPYTER_{kind}_DIR": path for kind, path in folders.items()},
+        )
+        yield f"http://127.0.0.1:{port}/lab/tree/try.ipynb?token=secret"
+        server.terminate()
+        server.wait(30)
 
 
 def test_in_jupyterlab_a_key_moves_the_slider_and_the_kernel_trains(
@@ -443,9 +449,18 @@ def test_in_jupyterlab_a_key_moves_the_slider_and_the_kernel_trains(
             page.goto(jupyterlab)
             break
         page.wait_for_timeout(500)
+    # JupyterLab may say or ask something, such as that a kernel died: its proposal will do.
+    page.add_locator_handler(
+        page.locator(".jp-Dialog"),
+        lambda asked: asked.locator(".jp-mod-accept").click(),
+        no_wait_after=True,
+    )
     slider = page.locator(".lr-live input[type=range]")
     for _ in range(6):  # what is pressed before the notebook is ready is lost
         page.locator(".jp-Notebook .jp-Cell").first.click(timeout=60_000)
+        idle = page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]")
+        with contextlib.suppress(Error):
+            idle.first.wait_for(state="attached", timeout=15_000)
         page.keyboard.press("Control+Enter")
         with contextlib.suppress(Error):
             slider.wait_for(timeout=15_000)
