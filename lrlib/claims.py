@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 # What a measured number looks like in a stored output. pyproject's nbval settings use the same.
 MEASURED = re.compile(r"≈ ?[−+]?[\d.,]+(?:e[−+]?\d+)?(?: ± [\d.,]+(?:e[−+]?\d+)?)?%?")
 
+# How a number may be written so that the pattern above finds it: not padded, not in other digits.
+SPEC = re.compile(r"\+?,?(\.\d{1,2})?[efg]")
+
 
 class ClaimError(AssertionError):
     """A sentence of the book is not true here."""
@@ -70,7 +73,8 @@ def claim(sentence: str, holds: bool | np.bool_, evidence: str = "") -> Claim:
 def measured(value: float | Difference, spec: str = ".3g", percent: bool = False) -> str:
     """A measured number as text, marked with ≈; a `Difference` with its interval.
 
-    With `percent`, a share is written in percent, and a difference of shares in points.
+    With `percent`, a share is written in percent, and a difference of shares in points. `spec` is
+    Python's format of a number, without a width. Raises ValueError for any other.
 
     >>> measured(0.98765, ".1f", percent=True), measured(-1234.5, ",.0f")
     ('≈98.8%', '≈−1,234')
@@ -79,6 +83,9 @@ def measured(value: float | Difference, spec: str = ".3g", percent: bool = False
     """
     if not isinstance(percent, bool | np.bool_):
         raise _checks.refuse_type("measured", "percent", percent, "True or False")
+    if not isinstance(spec, str) or not SPEC.fullmatch(spec):
+        rule = "a format of numbers with e, f or g and no width, such as '.3g' or '+,.1f'"
+        raise _checks.refuse("measured", "spec", spec, rule)
     scale = 100.0 if percent else 1.0
     if isinstance(value, Difference):
         half = f"{value.half_width * scale:{spec.lstrip('+')}}".replace("-", "−")
@@ -86,13 +93,8 @@ def measured(value: float | Difference, spec: str = ".3g", percent: bool = False
     number = _checks.array("measured", "value", value, "a number or a Difference")
     if number.ndim:
         raise _checks.refuse_type("measured", "value", value, "a number or a Difference")
-    try:
-        text = f"{float(number) * scale:{spec}}"
-        zero = float(text.replace(",", "")) == 0
-    except (ValueError, TypeError):
-        rule = "a format of numbers, such as '.3g' or '+.1f'"
-        raise _checks.refuse("measured", "spec", spec, rule) from None
-    if zero:
+    text = f"{float(number) * scale:{spec}}"
+    if float(text.replace(",", "")) == 0:
         text = f"{0:{spec}}"  # −0.0 says nothing that 0.0 doesn't
     return f"≈{text}{'%' if percent else ''}".replace("-", "−")
 

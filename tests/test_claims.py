@@ -42,6 +42,13 @@ def test_what_measured_writes_is_what_the_comparison_skips(value, spec, percent,
     assert MEASURED.sub("#", text) in ("#", "# points")
 
 
+@pytest.mark.parametrize("spec", ["", "9f", "2147483648", ".999f", "%", "d", "s", 3, None])
+@pytest.mark.parametrize("value", [0.5, Difference(0.5, 0.1, 5)])
+def test_a_measured_number_is_not_padded_nor_written_in_other_ways(value, spec) -> None:
+    with pytest.raises(ValueError, match=r"measured\(spec="):
+        measured(value, spec)
+
+
 def test_intervals_cover_the_truth_95_times_in_100() -> None:
     rng = np.random.default_rng(0)
     samples = rng.normal(3.0, 2.0, size=(4000, 8))
