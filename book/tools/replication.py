@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,17 @@ WAYS: dict[str, tuple[MakeOptimizer, float]] = {
 }
 
 
+def normalized_cnn(channels: int, size: int, classes: int, width: int = 16) -> nn.Sequential:
+    """Three convolutions with batch normalization, each followed by 2×2 pooling; a linear head."""
+
+    def block(before: int, after: int) -> list[nn.Module]:
+        convolution = nn.Conv2d(before, after, 3, padding=1, bias=False)
+        return [convolution, nn.BatchNorm2d(after), nn.ReLU(), nn.MaxPool2d(2)]
+
+    features = block(channels, width) + block(width, 2 * width) + block(2 * width, 4 * width)
+    return nn.Sequential(*features, nn.Flatten(), nn.Linear(4 * width * (size // 8) ** 2, classes))
+
+
 class OnGpu(nn.Module):
     """A network in the form that a GPU is fastest with; the weights stay in float32."""
 
@@ -98,6 +109,7 @@ class OnGpu(nn.Module):
         return output.float()
 
 
+@cache  # a process that takes one run after the other reads them once
 def load(name: str, samples: int | None) -> Dataset:
     """All training images train, as published; a thousand of them are looked at on the way."""
     data = lrlib.load(name)
@@ -115,6 +127,7 @@ def run(way: str, seed: int, data: str, model: str, epochs: int, samples: int | 
     networks: dict[str, Callable[[], nn.Module]] = {
         "resnet34": partial(lrlib.cifar_resnet34, images.classes),
         "cnn": partial(lrlib.small_cnn, channels, size, images.classes),
+        "cnn-norm": partial(normalized_cnn, channels, size, images.classes),
     }
     built = lrlib.seeded(networks[model], seed).to(images.train.y.device)
     built = OnGpu(built) if images.train.y.device.type == "cuda" else built
@@ -136,17 +149,20 @@ def run(way: str, seed: int, data: str, model: str, epochs: int, samples: int | 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", default="cifar10", help="as for lrlib.load")
-    parser.add_argument("--model", default="resnet34", choices=("resnet34", "cnn"))
+    parser.add_argument("--model", default="resnet34", choices=("resnet34", "cnn", "cnn-norm"))
     parser.add_argument("--epochs", type=int, default=200)
     parser.add_argument("--seeds", type=int, default=4, help="runs of each way")
     parser.add_argument("--samples", type=int, help="so many images only, to try it out")
     parser.add_argument(
         "--jobs", type=int, default=1, help="runs at a time; on a GPU leave it at 1"
     )
-    parser.add_argument("--out", type=Path, help="instead of book/results/replication-DATA.json")
+    parser.add_argument(
+        "--out", type=Path, help="instead of book/results/replication-DATA-MODEL.json"
+    )
     given = parser.parse_args(arguments)
     settings = {name: getattr(given, name) for name in ("data", "model", "epochs", "samples")}
-    out = given.out or ROOT / "book" / "results" / f"replication-{Path(given.data).stem}.json"
+    name = f"replication-{Path(given.data).stem}-{given.model}.json"
+    out = given.out or ROOT / "book" / "results" / name
     record = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
     if record and record["settings"] != settings:
         print(
