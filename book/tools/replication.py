@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +109,6 @@ class OnGpu(nn.Module):
         return output.float()
 
 
-@cache  # a process that takes one run after the other reads them once
 def load(name: str, samples: int | None) -> Dataset:
     """All training images train, as published; a thousand of them are looked at on the way."""
     data = lrlib.load(name)
