@@ -18,7 +18,7 @@ import torch
 from torchvision import datasets as vision
 
 from lrlib import DataError, load
-from lrlib.datasets import NAMES, _build, data_folder
+from lrlib.datasets import NAMES, _build, _moments, data_folder
 
 
 def test_digits_are_split_fixed_and_stratified() -> None:
@@ -274,3 +274,12 @@ def test_the_real_files(name: str) -> None:
     data = load(name, device="cpu")
     assert [len(s.y) for s in (data.train, data.validation, data.test)] == [48_000, 12_000, 10_000]
     assert torch.bincount(data.validation.y).min() > 1000
+
+
+@pytest.mark.parametrize("shape", [(40, 9, 7), (40, 9, 7, 3), (9, 400, 400)])
+def test_mean_and_deviation_are_those_of_each_channel(shape: tuple[int, ...]) -> None:
+    images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8) // np.uint8(3)
+    images[..., 0] //= 2
+    mean, deviation = _moments(images)
+    np.testing.assert_allclose(mean, images.mean(axis=(0, 1, 2)).reshape(-1), rtol=1e-12)
+    np.testing.assert_allclose(deviation, images.std(axis=(0, 1, 2)).reshape(-1), rtol=1e-12)
