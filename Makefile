@@ -13,7 +13,7 @@ JOBS ?= 2
 TEST := OMP_NUM_THREADS=1 $(BIN)/pytest
 # Every notebook alone in an empty folder, with lrlib as a wheel; its outputs compared with the stored ones.
 ALONE := _build/alone
-NOTEBOOKS := PYTHONPATH=tests/book:$(CURDIR)/$(ALONE)/installed $(TEST) -p kernels_over_ipc --nbval --nbval-current-env --nbval-sanitize-with tests/book/nbval.cfg --nbval-cell-timeout 120 -o addopts= $(ALONE)/notebooks --dist loadfile --durations 5
+NOTEBOOKS := PYTHONPATH=tests/book:$(CURDIR)/$(ALONE)/installed $(TEST) -p kernels_over_ipc --nbval --nbval-current-env --nbval-sanitize-with tests/book/nbval.cfg --nbval-cell-timeout 300 -o addopts= $(ALONE)/notebooks --dist loadfile --durations 5
 
 help: ## Say what each command does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
