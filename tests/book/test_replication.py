@@ -80,6 +80,7 @@ def test_it_goes_on_where_it_ended(replication, tmp_path: Path, capsys) -> None:
     written = out.stat().st_mtime_ns
     assert replication.main([*given, "--seeds", "2"]) == 0
     assert out.stat().st_mtime_ns == written, "there was nothing left to do"
+    assert 0 <= replication.run("SGD", 0, str(data), "cnn-norm", 1, None) <= 1
     with pytest.raises(ValueError, match="color images of 32×32"):
         replication.run("SGD", 0, str(data), "resnet34", 1, None)
     assert replication.main([*given, "--epochs", "3"]) == 1
