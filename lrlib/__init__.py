@@ -1,99 +1,22 @@
-"""lrlib: learning-rate schedules, traces and many-seed experiments, the tools of the book.
+"""lrlib: learning-rate schedules, and what an optimizer does with them. Needs torch and numpy.
 
-What is heavy (scikit-learn, torchvision, pandas, matplotlib) is loaded when it is first used, so
-that `import lrlib` costs little more than torch. `lrlib.plots` is imported by its name.
+Each module says in `__all__` which of its names are public; all of them can be imported from here.
+The experiments of the book are in `lrlib.lab`, what its notebooks show in `lrlib.notebook`.
 """
 
-from lrlib.claims import Difference, claim, glue, interval, measured, paired_difference, table
-from lrlib.datasets import DataError, Dataset, load
-from lrlib.devices import device
-from lrlib.ensemble import Run, Runs, fit_many, grid
-from lrlib.explorers import explorer
-from lrlib.lr_dropout import LRDropout
-from lrlib.models import cifar_resnet34, mlp, seeded, small_cnn
-from lrlib.param_groups import by_name, layerwise_decay, split_weight_decay, summary
-from lrlib.plateau import PlateauRule, decisions
-from lrlib.rates import current_lrs, from_torch, set_lr, to_torch, trace
-from lrlib.recorded import recorded
-from lrlib.schedules import (
-    Constant,
-    Cosine,
-    CosineRestarts,
-    Custom,
-    Cyclic,
-    Exponential,
-    InverseSqrt,
-    InverseTime,
-    Linear,
-    MultiStep,
-    OneCycle,
-    Piecewise,
-    Polynomial,
-    Recurrence,
-    Schedule,
-    StepDecay,
-    WarmupStableDecay,
-    sequence,
-)
-from lrlib.training import History, evaluate, fit, resume, save
+from lrlib import lr_dropout, param_groups, plateau, rates, schedules
+from lrlib.lr_dropout import *
+from lrlib.param_groups import *
+from lrlib.plateau import *
+from lrlib.rates import *
+from lrlib.schedules import *
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "Constant",
-    "Cosine",
-    "CosineRestarts",
-    "Custom",
-    "Cyclic",
-    "DataError",
-    "Dataset",
-    "Difference",
-    "Exponential",
-    "History",
-    "InverseSqrt",
-    "InverseTime",
-    "LRDropout",
-    "Linear",
-    "MultiStep",
-    "OneCycle",
-    "Piecewise",
-    "PlateauRule",
-    "Polynomial",
-    "Recurrence",
-    "Run",
-    "Runs",
-    "Schedule",
-    "StepDecay",
-    "WarmupStableDecay",
-    "by_name",
-    "cifar_resnet34",
-    "claim",
-    "current_lrs",
-    "decisions",
-    "device",
-    "evaluate",
-    "explorer",
-    "fit",
-    "fit_many",
-    "from_torch",
-    "glue",
-    "grid",
-    "interval",
-    "layerwise_decay",
-    "load",
-    "measured",
-    "mlp",
-    "paired_difference",
-    "recorded",
-    "resume",
-    "save",
-    "seeded",
-    "sequence",
-    "set_lr",
-    "small_cnn",
-    "split_weight_decay",
-    "summary",
-    "table",
-    "to_torch",
-    "trace",
+    *schedules.__all__,
+    *rates.__all__,
+    *param_groups.__all__,
+    *plateau.__all__,
+    *lr_dropout.__all__,
 ]

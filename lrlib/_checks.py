@@ -1,45 +1,47 @@
-"""Argument checks, one voice: `StepDecay(step_size=0): step_size must be a positive integer`."""
+"""Argument checks, one voice: `StepDecay(step_size=0): step_size must be a positive integer`.
+
+A check takes (owner, name, value) and returns the value, or raises the error that says what was
+due. As part of a type it checks a dataclass's field: `step_size: Count` (see `check_fields`).
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from functools import cache, partial
 from numbers import Integral, Real
-from typing import Any, cast
+from typing import Annotated, Any, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
 
+# Counts and positions up to here, and their sums, are exact as floats and fit 64 bits.
+LARGEST = 2**53
 
-def _refuse(owner: str, name: str, value: object, rule: str, error: type[Exception]) -> Exception:
+
+def refuse(
+    owner: str, name: str, value: object, rule: str, error: type[Exception] = ValueError
+) -> Exception:
+    """The error to raise: `owner(name=value): name must be rule`."""
     shown = repr(value)
     if len(shown) > 80:
         shown = shown[:77] + "..."
     return error(f"{owner}({name}={shown}): {name} must be {rule}")
 
 
-# Counts and positions up to here, and their sums, are exact as floats and fit 64 bits.
-LARGEST = 2**53
-
-
 def integer(owner: str, name: str, value: Any, *, low: int = 0, high: int = LARGEST) -> int:
-    """`value` as an int from `low` to `high`, or the error that says so."""
+    """`value` as an int from `low` to `high`."""
     rule = {0: "a non-negative integer", 1: "a positive integer"}.get(
         low, f"an integer of at least {low}"
     )
     if isinstance(value, bool) or not isinstance(value, Integral):
-        raise _refuse(owner, name, value, rule, TypeError)
+        raise refuse(owner, name, value, rule, TypeError)
     if value < low:
-        raise _refuse(owner, name, value, rule, ValueError)
+        raise refuse(owner, name, value, rule)
     result = int(value)
     if result > high:
-        raise _refuse(owner, name, value, f"{rule} and at most {high}", ValueError)
+        raise refuse(owner, name, value, f"{rule} and at most {high}")
     return result
-
-
-def seed(owner: str, value: Any) -> int:
-    """A seed that torch's and numpy's generators take."""
-    return integer(owner, "seed", value, high=2**63 - 1)
 
 
 def number(
@@ -51,64 +53,87 @@ def number(
     high: float = math.inf,
     above: bool = False,
 ) -> float:
-    """`value` as a finite float within [low, high], or (low, high] where `above` is set."""
+    """`value` as a finite float within [low, high], or (low, high] if `above` is set."""
     rule = f"a finite number {'above' if above else 'of at least'} {low:g}"
     if high < math.inf:
         rule += f" and at most {high:g}"
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise _refuse(owner, name, value, rule, TypeError)
+        raise refuse(owner, name, value, rule, TypeError)
     try:
         result = float(value)
     except OverflowError:
-        raise _refuse(owner, name, value, rule, ValueError) from None
+        raise refuse(owner, name, value, rule) from None
     if not math.isfinite(result) or result > high or result < low or (above and result == low):
-        raise _refuse(owner, name, value, rule, ValueError)
+        raise refuse(owner, name, value, rule)
     return result
 
 
-def choice(owner: str, name: str, value: Any, allowed: Iterable[str]) -> str:
-    """`value` if it is one of `allowed`, or the error that lists them."""
-    options = tuple(allowed)
-    if not isinstance(value, str) or value not in options:
-        listed = " or ".join(repr(option) for option in options)
-        raise _refuse(owner, name, value, listed, ValueError)
-    return str(value)
+def instance(owner: str, name: str, value: Any, *, kind: Any, rule: str) -> Any:
+    """`value` if it is an instance of `kind`."""
+    if not isinstance(value, kind):
+        raise refuse(owner, name, value, rule, TypeError)
+    return value
+
+
+def choice(owner: str, name: str, value: Any, *, allowed: tuple[str, ...]) -> str:
+    """`value` if it is one of `allowed`."""
+    if not isinstance(value, str) or value not in allowed:
+        raise refuse(owner, name, value, " or ".join(map(repr, allowed)))
+    return value
 
 
 def items(owner: str, name: str, value: Any, rule: str) -> tuple[Any, ...]:
-    """`value` as a tuple, or the error that says which sequence was due."""
+    """`value`, a sequence or an iterator, as a tuple."""
     try:
         if not isinstance(value, str | bytes) and isinstance(value, Iterable):
             return tuple(value)
     except TypeError:  # an array without a dimension says only now that it can't be iterated
         pass
-    raise _refuse(owner, name, value, rule, TypeError)
+    raise refuse(owner, name, value, rule, TypeError)
 
 
 def array(owner: str, name: str, value: Any, rule: str) -> NDArray[np.float64]:
-    """`value` as an array of floats, or the error that says what was due."""
+    """`value` as an array of floats."""
     try:
         return np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError, OverflowError, RuntimeError):
-        raise _refuse(owner, name, value, rule, TypeError) from None
+        raise refuse(owner, name, value, rule, TypeError) from None
 
 
-def function(owner: str, name: str, value: Any, rule: str) -> Callable[..., Any]:
-    """`value` if it can be called, or the error that says what was due."""
+def function(owner: str, name: str, value: Any, rule: str) -> Any:
+    """`value` if it can be called."""
     if not callable(value):
-        raise _refuse(owner, name, value, rule, TypeError)
-    return cast(Callable[..., Any], value)
+        raise refuse(owner, name, value, rule, TypeError)
+    return value
 
 
-def refuse(owner: str, name: str, value: object, rule: str) -> ValueError:
-    """The ValueError for a rule that the checks above don't cover."""
-    error = _refuse(owner, name, value, rule, ValueError)
-    assert isinstance(error, ValueError)
-    return error
+# --- Checks as types ---------------------------------------------------------------------------
+
+Whole = Annotated[int, integer]
+Count = Annotated[int, partial(integer, low=1)]
+Factor = Annotated[float, number]
+Positive = Annotated[float, partial(number, above=True)]
+Share = Annotated[float, partial(number, high=1.0, above=True)]
+Flag = Annotated[bool, partial(instance, kind=bool, rule="True or False")]
+# A seed that torch's and numpy's generators take.
+Seed = Annotated[int, partial(integer, high=2**63 - 1)]
 
 
-def refuse_type(owner: str, name: str, value: object, rule: str) -> TypeError:
-    """The TypeError for a rule that the checks above don't cover."""
-    error = _refuse(owner, name, value, rule, TypeError)
-    assert isinstance(error, TypeError)
-    return error
+def seed(owner: str, value: Any) -> int:
+    """The check of `Seed`, for a function's argument."""
+    return integer(owner, "seed", value, high=2**63 - 1)
+
+
+@cache
+def _checks_of(kind: type) -> dict[str, Callable[[str, str, Any], Any]]:
+    hints = get_type_hints(kind, include_extras=True)
+    return {
+        name: check for name, hint in hints.items() for check in getattr(hint, "__metadata__", ())
+    }
+
+
+def check_fields(record: Any) -> None:
+    """Replaces each field of a frozen dataclass by what the check in its type makes of it."""
+    owner = type(record).__name__
+    for name, check in _checks_of(type(record)).items():
+        object.__setattr__(record, name, check(owner, name, getattr(record, name)))

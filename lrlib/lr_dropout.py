@@ -15,6 +15,8 @@ from torch.optim import LBFGS, Optimizer
 
 from lrlib import _checks
 
+__all__ = ["LRDropout"]
+
 # At most so many words of random bits are drawn at a time: they and the stretches that they mask
 # should stay in the cache, and still be long enough to hide the cost of a call.
 _BLOCK = 2**20
@@ -61,16 +63,20 @@ class LRDropout(Optimizer):
         self, optimizer: Optimizer, keep: float = 0.5, generator: torch.Generator | None = None
     ) -> None:
         if not isinstance(optimizer, Optimizer):
-            raise _checks.refuse_type("LRDropout", "optimizer", optimizer, "a torch optimizer")
+            raise _checks.refuse(
+                "LRDropout", "optimizer", optimizer, "a torch optimizer", TypeError
+            )
         if isinstance(optimizer, LBFGS | LRDropout):
             rule = "an optimizer that takes one step at a time, not " + (
                 "LBFGS, whose line search relies on having gone where it meant to"
                 if isinstance(optimizer, LBFGS)
                 else "LRDropout again: one mask is enough"
             )
-            raise _checks.refuse_type("LRDropout", "optimizer", type(optimizer), rule)
+            raise _checks.refuse("LRDropout", "optimizer", type(optimizer), rule, TypeError)
         if generator is not None and not isinstance(generator, torch.Generator):
-            raise _checks.refuse_type("LRDropout", "generator", generator, "a torch.Generator")
+            raise _checks.refuse(
+                "LRDropout", "generator", generator, "a torch.Generator", TypeError
+            )
         keep = _share(keep)
         # The base class gives what torch expects of an optimizer (hooks, profiling); groups and
         # state are those of the inner one, not copies.

@@ -7,6 +7,7 @@ Each group carries its real `lr`, so every scheduler sees it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -14,7 +15,8 @@ from torch import nn
 from torch.optim import Optimizer
 
 from lrlib import _checks
-from lrlib.claims import Table, table
+
+__all__ = ["by_name", "layerwise_decay", "split_weight_decay", "summary"]
 
 Group = dict[str, Any]
 
@@ -55,16 +57,16 @@ def by_name(model: nn.Module, patterns: Mapping[str, float | Mapping[str, Any]])
 
     Raises ValueError for a parameter that no pattern matches, and for a pattern that gets none.
 
-    >>> from lrlib import mlp
-    >>> groups = by_name(mlp(64, 32, 10), {"3.*": 1e-2, "*": 1e-3})
+    >>> model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
+    >>> groups = by_name(model, {"2.*": 1e-2, "*": 1e-3})
     >>> [(group["name"], group["lr"], len(group["params"])) for group in groups]
-    [('3.*', 0.01, 2), ('*', 0.001, 2)]
+    [('2.*', 0.01, 2), ('*', 0.001, 2)]
     """
     named = _trainable("by_name", model)
     named_all = isinstance(patterns, Mapping) and all(isinstance(key, str) for key in patterns)
     if not named_all or not patterns:
         rule = "a dict from name patterns to rates, such as {'head.*': 1e-2, '*': 1e-3}"
-        raise _checks.refuse_type("by_name", "patterns", patterns, rule)
+        raise _checks.refuse("by_name", "patterns", patterns, rule, TypeError)
     matched = match_names("by_name", named, patterns)
     groups = []
     for pattern, value in patterns.items():
@@ -87,10 +89,10 @@ def layerwise_decay(
     `layers` are name prefixes from input to output; by default the model's children that have
     trainable parameters, in their order. Howard and Ruder (2018) call it discriminative rates.
 
-    >>> from lrlib import mlp
-    >>> groups = layerwise_decay(mlp(64, 32, 16, 10), lr=0.1, decay=0.5)
+    >>> model = nn.Sequential(nn.Linear(64, 32), nn.Linear(32, 16), nn.Linear(16, 10))
+    >>> groups = layerwise_decay(model, lr=0.1, decay=0.5)
     >>> [(group["name"], group["lr"]) for group in groups]
-    [('1', 0.025), ('3', 0.05), ('5', 0.1)]
+    [('0', 0.025), ('1', 0.05), ('2', 0.1)]
     """
     lr = _checks.number("layerwise_decay", "lr", lr)
     decay = _checks.number("layerwise_decay", "decay", decay)
@@ -128,10 +130,9 @@ def split_weight_decay(
     Splits each of `groups` in two (by default, all trainable parameters are one): tensors of two
     and more dimensions decay, vectors and scalars don't. Empty halves are left out.
 
-    >>> from lrlib import mlp
-    >>> groups = split_weight_decay(mlp(64, 32, 10), weight_decay=0.01)
+    >>> groups = split_weight_decay(nn.Linear(64, 10), weight_decay=0.01)
     >>> [(group["name"], group["weight_decay"], len(group["params"])) for group in groups]
-    [('all, decayed', 0.01, 2), ('all, not decayed', 0.0, 2)]
+    [('all, decayed', 0.01, 1), ('all, not decayed', 0.0, 1)]
     """
     weight_decay = _checks.number("split_weight_decay", "weight_decay", weight_decay)
     if groups is None:
@@ -149,19 +150,32 @@ def split_weight_decay(
     return halves
 
 
-def summary(groups: Optimizer | Sequence[Group], model: nn.Module) -> Table:
-    """The audit: a row for each group, its parameters, their number, its rate and weight decay.
+@dataclass(frozen=True)
+class GroupSummary:
+    """A row of the audit: one parameter group.
 
-    Raises ValueError where a trainable parameter of the model is in no group, is in two, or where
-    a group holds one that is not the model's: then the totals can't add up.
+    group: its name, or its number where it has none; parameters: the names of its weights; count:
+    how many numbers these hold; lr, weight_decay: None if the group has none of its own.
+    """
 
-    >>> from lrlib import mlp
-    >>> model = mlp(4, 3, 2)
-    >>> summary(by_name(model, {"3.*": 0.1, "*": 0.01}), model)
-    23 trainable parameters in 2 groups, each in exactly one.
-    group | parameters | count | lr | weight decay
-    3.* | 3.weight, 3.bias | 8 | 0.1 | –
-    * | 1.weight, 1.bias | 15 | 0.01 | –
+    group: str
+    parameters: tuple[str, ...]
+    count: int
+    lr: float | None
+    weight_decay: float | None
+
+
+def summary(groups: Optimizer | Sequence[Group], model: nn.Module) -> list[GroupSummary]:
+    """The audit: one row per group, with its parameters, their number, its rate and weight decay.
+
+    Raises ValueError if a trainable parameter of the model is in no group or in two, or if a group
+    holds one that isn't the model's: then the totals can't add up.
+
+    >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    >>> for row in summary(by_name(model, {"2.*": 0.1, "*": 0.01}), model):
+    ...     print(row.group, row.parameters, row.count, row.lr)
+    2.* ('2.weight', '2.bias') 8 0.1
+    * ('0.weight', '0.bias') 15 0.01
     """
     rule = "an optimizer, or a sequence of parameter groups (dicts with 'params')"
     listed: Sequence[Group] = (
@@ -169,12 +183,11 @@ def summary(groups: Optimizer | Sequence[Group], model: nn.Module) -> Table:
         if isinstance(groups, Optimizer)
         else _checks.items("summary", "groups", groups, rule)
     )
-    for group in listed:
-        if not isinstance(group, Mapping) or "params" not in group:
-            raise _checks.refuse_type("summary", "groups", groups, rule)
     names = {id(weight): name for name, weight in _trainable("summary", model).items()}
     seen: dict[int, int] = {}
     for i, group in enumerate(listed):
+        if not isinstance(group, Mapping) or "params" not in group:
+            raise _checks.refuse("summary", "groups", groups, rule, TypeError)
         for weight in group["params"]:
             if id(weight) not in names:
                 raise ValueError(
@@ -189,31 +202,25 @@ def summary(groups: Optimizer | Sequence[Group], model: nn.Module) -> Table:
     forgotten = [name for key, name in names.items() if key not in seen]
     if forgotten:
         raise ValueError(f"summary: in no group, so never trained: {', '.join(forgotten)}")
-    total = sum(weight.numel() for group in listed for weight in group["params"])
-    return table(
-        {
-            "group": [str(group.get("name", i)) for i, group in enumerate(listed)],
-            "parameters": [_shortened([names[id(w)] for w in group["params"]]) for group in listed],
-            "count": [f"{sum(w.numel() for w in group['params']):,}" for group in listed],
-            "lr": [_option(group, "lr") for group in listed],
-            "weight decay": [_option(group, "weight_decay") for group in listed],
-        },
-        caption=f"{total:,} trainable parameters in {len(listed)} "
-        f"group{'s' if len(listed) != 1 else ''}, each in exactly one.",
-    )
+    return [
+        GroupSummary(
+            group=str(group.get("name", i)),
+            parameters=tuple(names[id(weight)] for weight in group["params"]),
+            count=sum(weight.numel() for weight in group["params"]),
+            lr=_option(group, "lr"),
+            weight_decay=_option(group, "weight_decay"),
+        )
+        for i, group in enumerate(listed)
+    ]
 
 
-def _option(group: Group, name: str) -> str:
-    return f"{float(group[name]):g}" if name in group else "–"
-
-
-def _shortened(names: list[str]) -> str:
-    return ", ".join(names if len(names) <= 4 else [*names[:3], f"… {len(names) - 3} more"])
+def _option(group: Group, name: str) -> float | None:
+    return float(group[name]) if name in group else None
 
 
 def _trainable(owner: str, model: Any) -> dict[str, nn.Parameter]:
     if not isinstance(model, nn.Module):
-        raise _checks.refuse_type(owner, "model", model, "a torch.nn.Module")
+        raise _checks.refuse(owner, "model", model, "a torch.nn.Module", TypeError)
     named = {name: w for name, w in model.named_parameters() if w.requires_grad}
     if not named:
         raise _checks.refuse(

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lrlib import _checks
+from lrlib._checks import Factor, Whole
 
-MODES = ("min", "max")
-THRESHOLD_MODES = ("rel", "abs", "magnitude")
+__all__ = ["PlateauRule", "decisions"]
 
 
 class PlateauState(NamedTuple):
@@ -30,6 +31,20 @@ class PlateauState(NamedTuple):
     best: NDArray[np.float64]
     bad: NDArray[np.int64]
     cooldown: NDArray[np.int64]
+
+
+def _reducing(owner: str, name: str, value: Any) -> float:
+    factor = _checks.number(owner, name, value)
+    if factor >= 1:
+        raise _checks.refuse(owner, name, value, "below 1, or nothing is reduced")
+    return factor
+
+
+def _one_or_per_group(owner: str, name: str, value: Any) -> float | tuple[float, ...]:
+    if not isinstance(value, Iterable):
+        return _checks.number(owner, name, value)
+    rates = _checks.items(owner, name, value, "a rate, or one for each group")
+    return tuple(_checks.number(owner, name, rate) for rate in rates)
 
 
 @dataclass(frozen=True)
@@ -53,36 +68,19 @@ class PlateauRule:
     (0.05, 0)
     """
 
-    mode: str = "min"
-    factor: float = 0.1
-    patience: int = 10
-    threshold: float = 1e-4
-    threshold_mode: str = "rel"
-    cooldown: int = 0
-    min_lr: float | tuple[float, ...] = 0.0
-    eps: float = 1e-8
+    mode: Annotated[str, partial(_checks.choice, allowed=("min", "max"))] = "min"
+    factor: Annotated[float, _reducing] = 0.1
+    patience: Whole = 10
+    threshold: Factor = 1e-4
+    threshold_mode: Annotated[str, partial(_checks.choice, allowed=("rel", "abs", "magnitude"))] = (
+        "rel"
+    )
+    cooldown: Whole = 0
+    min_lr: Annotated[float | tuple[float, ...], _one_or_per_group] = 0.0
+    eps: Factor = 1e-8
 
     def __post_init__(self) -> None:
-        owner = "PlateauRule"
-        _checks.choice(owner, "mode", self.mode, MODES)
-        _checks.choice(owner, "threshold_mode", self.threshold_mode, THRESHOLD_MODES)
-        factor = _checks.number(owner, "factor", self.factor)
-        if factor >= 1:
-            raise _checks.refuse(owner, "factor", self.factor, "below 1, or nothing is reduced")
-        checked: dict[str, Any] = {
-            "factor": factor,
-            "patience": _checks.integer(owner, "patience", self.patience),
-            "threshold": _checks.number(owner, "threshold", self.threshold),
-            "cooldown": _checks.integer(owner, "cooldown", self.cooldown),
-            "eps": _checks.number(owner, "eps", self.eps),
-        }
-        if isinstance(self.min_lr, Iterable):
-            rates = _checks.items(owner, "min_lr", self.min_lr, "a rate, or one for each group")
-            checked["min_lr"] = tuple(_checks.number(owner, "min_lr", rate) for rate in rates)
-        else:
-            checked["min_lr"] = _checks.number(owner, "min_lr", self.min_lr)
-        for name, value in checked.items():
-            object.__setattr__(self, name, value)
+        _checks.check_fields(self)
 
     def start(self, lr: ArrayLike) -> PlateauState:
         """The state before the first metric: a rate, one for each group, or one for each run.
@@ -118,10 +116,6 @@ class PlateauRule:
             lr, best, np.where(reduce, 0, bad), np.where(reduce, self.cooldown, cooldown)
         )
 
-    def metrics(self, loss: Any, accuracy: Any) -> Any:
-        """What the rule watches in a training: the loss, or in mode "max" the accuracy."""
-        return loss if self.mode == "min" else accuracy
-
     def better(self, metric: ArrayLike, best: ArrayLike) -> NDArray[np.bool_]:
         """Whether a metric improves on the best so far by more than the threshold."""
         value, reference = np.asarray(metric), np.asarray(best)
@@ -139,7 +133,7 @@ class PlateauRule:
 
 
 class Decision(NamedTuple):
-    """What the rule made of one epoch's metric. As text, a line of the log.
+    """The rule's decision for one epoch. As text, a line of the log.
 
     lr: the rate from the next step on, a tuple where there are groups; bad: bad epochs in a row,
     this one included; verdict: the reason in words.
@@ -180,7 +174,7 @@ def decisions(
     for epoch, value in enumerate(values):
         given = _checks.array("decisions", "metrics", value, "a sequence of numbers")
         if given.ndim:
-            raise _checks.refuse_type("decisions", "metrics", value, "a sequence of numbers")
+            raise _checks.refuse("decisions", "metrics", value, "a sequence of numbers", TypeError)
         metric = float(given)
         before, state = state, chosen.step(state, metric)
         # The state forgets the count when it acts on it.
@@ -198,11 +192,8 @@ def _verdict(
         return "the best so far"
     if before.cooldown > 0:
         left = int(after.cooldown)
-        return (
-            f"not better, but not counted: cooldown, {left} more"
-            if left
-            else ("not better, but not counted: the last of the cooldown")
-        )
+        rest = f"cooldown, {left} more" if left else "the last of the cooldown"
+        return f"not better, but not counted: {rest}"
     if bad <= rule.patience:
         return f"{bad} bad (patience {rule.patience})"
     reason = f"{bad} bad, more than {rule.patience}: "

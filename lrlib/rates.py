@@ -6,8 +6,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import numpy as np
@@ -27,16 +27,18 @@ from lrlib.schedules import (
     Cyclic,
     Exponential,
     Linear,
+    Multiplicative,
     MultiStep,
     OneCycle,
     Piecewise,
     Polynomial,
     Product,
-    Recurrence,
     Schedule,
     Sequential,
     StepDecay,
 )
+
+__all__ = ["current_lrs", "from_torch", "set_lr", "to_torch", "trace"]
 
 
 def current_lrs(optimizer: Optimizer) -> list[float]:
@@ -63,10 +65,10 @@ def set_lr(optimizer: Optimizer, lr: float | Sequence[float]) -> None:
     given: list[Any] = (
         [lr] * len(groups)
         if isinstance(lr, int | float | np.number)
-        else list(_checks.items("set_lr", "lr", lr, "a rate, or a sequence with one a group"))
+        else list(_checks.items("set_lr", "lr", lr, "a rate, or a sequence with one per group"))
     )
     if len(given) != len(groups):
-        raise _checks.refuse("set_lr", "lr", lr, f"one rate, or {len(groups)}, one a group")
+        raise _checks.refuse("set_lr", "lr", lr, f"one rate, or {len(groups)}, one per group")
     # All are checked before the first is set, so that an error changes nothing.
     checked = [_checks.number("set_lr", "lr", rate) for rate in given]
     for group, rate in zip(groups, checked, strict=True):
@@ -134,9 +136,11 @@ def to_torch(schedule: Schedule | Sequence[Schedule], optimizer: Optimizer) -> L
     )
     for one in given:
         if not isinstance(one, Schedule):
-            raise _checks.refuse_type("to_torch", "schedule", one, "a schedule, or one a group")
+            raise _checks.refuse(
+                "to_torch", "schedule", one, "a schedule, or one per group", TypeError
+            )
     if len(given) != len(groups):
-        rule = f"one schedule, or {len(groups)}, one a group"
+        rule = f"one schedule, or {len(groups)}, one per group"
         raise _checks.refuse("to_torch", "schedule", schedule, rule)
     # Functions, not the schedules themselves: LambdaLR would save an object's fields and write
     # them over another schedule's when a checkpoint is loaded. A function it leaves alone.
@@ -159,12 +163,12 @@ def from_torch(scheduler: LRScheduler) -> list[Schedule]:
     """The pure schedule that a torch scheduler follows, one for each parameter group.
 
     Each is a factor of the group's `initial_lr`, counted from the scheduler's first step,
-    however far it has been stepped. Covers all of torch's open-loop schedulers, `SWALR`,
-    `SequentialLR` and `ChainedScheduler`.
+    however far it has been stepped. Covers all of torch's open-loop schedulers, `SWALR`, and
+    `SequentialLR` and `ChainedScheduler` if their parts don't interfere.
 
     Raises TypeError for `ReduceLROnPlateau` (its rate depends on a metric), for classes that torch
-    doesn't have, and for composites inside a `SequentialLR`, which torch steps wrongly
-    (pytorch/pytorch#196243).
+    doesn't have, and for composites in which a part goes on from the rate that another one left;
+    `trace` records what these do.
 
     >>> optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.1)
     >>> from_torch(torch.optim.lr_scheduler.StepLR(optimizer, step_size=30))
@@ -177,16 +181,17 @@ def from_torch(scheduler: LRScheduler) -> list[Schedule]:
 
 def _open_loop(function: str, scheduler: Any) -> None:
     if isinstance(scheduler, torch_schedulers.ReduceLROnPlateau):
-        raise _checks.refuse_type(
+        raise _checks.refuse(
             function,
             "scheduler",
             scheduler,
             "an open-loop scheduler; the rate of ReduceLROnPlateau depends on the metric that it "
             "is shown, and has no closed form",
+            TypeError,
         )
     if not isinstance(scheduler, LRScheduler):
-        raise _checks.refuse_type(
-            function, "scheduler", scheduler, "a torch learning-rate scheduler"
+        raise _checks.refuse(
+            function, "scheduler", scheduler, "a torch learning-rate scheduler", TypeError
         )
 
 
@@ -194,45 +199,36 @@ def _factor_of_initial(scheduler: Any, i: int) -> Schedule:
     """The schedule as a factor of group i's `initial_lr`."""
     initial = float(scheduler.optimizer.param_groups[i]["initial_lr"])
     if type(scheduler) is torch_schedulers.SequentialLR:
-        parts = list(scheduler._schedulers)
-        bases = {float(part.base_lrs[i]) for part in parts if _is_simple(part)}
-        simple = all(_is_simple(part) and type(part) not in _NO_RESTART for part in parts)
-        if simple and bases == {initial}:
-            return Sequential([_closed_form(part, i) for part in parts], scheduler._milestones)
-    elif type(scheduler) is torch_schedulers.ChainedScheduler:
-        parts = list(scheduler._schedulers)
-        if all(type(part) in _SCALING and float(part.base_lrs[i]) == initial for part in parts):
-            return Product([_closed_form(part, i) for part in parts])
-    else:
-        base = float(scheduler.base_lrs[i])
-        form = _closed_form(scheduler, i)
-        return form if base == initial else (base / initial) * form
-    # A composite whose parts interfere has no formula of its own, but each part's step is one.
-    step = _stepper(scheduler, i)
-    if initial == 0:
-        return Recurrence(lambda t, factor: 0.0)
-
-    def update(t: int, factor: float) -> float:
-        value = step(t, initial * factor) / initial
-        # A line that ends at 0 may end at −1e-17; a rate that is really negative is refused.
-        return 0.0 if -1e-12 < value < 0 else value
-
-    return Recurrence(update)
+        return Sequential(_parts(scheduler, i, initial, _STARTS_ANEW), scheduler._milestones)
+    if type(scheduler) is torch_schedulers.ChainedScheduler:
+        return Product(_parts(scheduler, i, initial, _MULTIPLIES))
+    base = float(scheduler.base_lrs[i])
+    form = _closed_form(scheduler, i)
+    return form if base == initial else (base / initial) * form
 
 
-def _is_simple(scheduler: Any) -> bool:
-    return type(scheduler) in _CLOSED_FORMS
+def _parts(scheduler: Any, i: int, initial: float, sound: AbstractSet[type]) -> list[Schedule]:
+    """The closed forms of a composite's parts, or the error that says which one interferes."""
+    for part in scheduler._schedulers:
+        if type(part) not in sound or float(part.base_lrs[i]) != initial:
+            raise TypeError(
+                f"from_torch(scheduler): {type(part).__name__} interferes with the other parts of "
+                f"the {type(scheduler).__name__}, which therefore has no formula. Record what it "
+                "does with `trace`, or compose lrlib schedules and pass them to `to_torch`"
+            )
+    return [_closed_form(part, i) for part in scheduler._schedulers]
 
 
 def _closed_form(scheduler: Any, i: int) -> Schedule:
     """A simple scheduler's formula, as a factor of its own base rate for group i."""
     form = _CLOSED_FORMS.get(type(scheduler))
     if form is None:
-        raise _checks.refuse_type(
+        raise _checks.refuse(
             "from_torch",
             "scheduler",
             scheduler,
             "one of torch's own classes; lrlib.trace records what any other scheduler does",
+            TypeError,
         )
     return form(scheduler, i)
 
@@ -253,11 +249,6 @@ def _custom(function: Callable[[int], float]) -> Schedule:
     if isinstance(function, Schedule):
         return function
     return getattr(function, "schedule", None) or Custom(function)
-
-
-def _multiplicative(s: Any, i: int) -> Schedule:
-    function = s.lr_lambdas[i]
-    return Recurrence(lambda t, factor: factor * function(t) if t else factor)
 
 
 def _cyclic(s: Any, i: int) -> Schedule:
@@ -302,7 +293,7 @@ def _swa(s: Any, i: int) -> Schedule:
 
 _CLOSED_FORMS: dict[type, Callable[[Any, int], Schedule]] = {
     torch_schedulers.LambdaLR: lambda s, i: _custom(s.lr_lambdas[i]),
-    torch_schedulers.MultiplicativeLR: _multiplicative,
+    torch_schedulers.MultiplicativeLR: lambda s, i: Multiplicative(s.lr_lambdas[i]),
     torch_schedulers.StepLR: lambda s, i: StepDecay(s.step_size, s.gamma),
     torch_schedulers.MultiStepLR: lambda s, i: MultiStep(tuple(s.milestones.elements()), s.gamma),
     torch_schedulers.ConstantLR: lambda s, i: Piecewise([(s.total_iters, s.factor), (1, 1.0)]),
@@ -320,121 +311,22 @@ _CLOSED_FORMS: dict[type, Callable[[Any, int], Schedule]] = {
     SWALR: _swa,
 }
 
-# These multiply the rate that they find, whoever set it: (scheduler, its formula, group, step) → by
-# how much. Not the ratio of two values of the formula where that could be 0/0.
-_SCALING: dict[type, Callable[[Any, Schedule, int, int], float]] = {
-    torch_schedulers.StepLR: lambda s, form, i, t: s.gamma if t % s.step_size == 0 else 1.0,
-    torch_schedulers.MultiStepLR: lambda s, form, i, t: s.gamma ** s.milestones[t],
-    torch_schedulers.ExponentialLR: lambda s, form, i, t: s.gamma,
-    torch_schedulers.MultiplicativeLR: lambda s, form, i, t: s.lr_lambdas[i](t),
-    torch_schedulers.ConstantLR: lambda s, form, i, t: form(t) / form(t - 1),
-    torch_schedulers.LinearLR: lambda s, form, i, t: _held_or_ratio(form, t),
-    torch_schedulers.PolynomialLR: lambda s, form, i, t: _held_or_ratio(form, t),
+# The parts of a chain whose product is what torch computes: each multiplies the rate that it finds,
+# whoever set it. The others assign, or go from the rate towards an end of their own.
+_MULTIPLIES = {
+    torch_schedulers.StepLR,
+    torch_schedulers.MultiStepLR,
+    torch_schedulers.ExponentialLR,
+    torch_schedulers.MultiplicativeLR,
+    torch_schedulers.ConstantLR,
+    torch_schedulers.LinearLR,
+    torch_schedulers.PolynomialLR,
 }
-
-
-def _held_or_ratio(form: Schedule, t: int) -> float:
-    before, now = form(t - 1), form(t)
-    return 1.0 if now == before else now / before
-
-
-# Whether SequentialLR enters a part by a full `step(0)`, as it did before torch had `_update_lr`.
-_JOINT_IS_A_STEP = not hasattr(LRScheduler, "_update_lr")
-# Have no rate of their own to start from when SequentialLR reaches them: they go on from the last.
-_NO_RESTART = {torch_schedulers.MultiplicativeLR, SWALR}
-
-
-def _stepper(scheduler: Any, i: int) -> Callable[[int, float], float]:
-    """What one `scheduler.step()` does to group i: (t, the rate it finds) → the rate it leaves.
-
-    At t = 0 that is what constructing the scheduler does. Parts of a ChainedScheduler are taken
-    to have been constructed in the order in which they are listed.
-    """
-    if type(scheduler) is torch_schedulers.ChainedScheduler:
-        steppers = [_stepper(part, i) for part in scheduler._schedulers]
-
-        def chained(t: int, lr: float) -> float:
-            for step in steppers:
-                lr = step(t, lr)
-            return lr
-
-        return chained
-    if type(scheduler) is torch_schedulers.SequentialLR:
-        return _sequential_stepper(scheduler, i)
-    form = _closed_form(scheduler, i)
-    base = float(scheduler.base_lrs[i])
-    if type(scheduler) in _SCALING:
-        by = _SCALING[type(scheduler)]
-        return lambda t, lr: lr * (by(scheduler, form, i, t) if t else form(0))
-    if type(scheduler) is torch_schedulers.CosineAnnealingLR:
-        return _cosine_stepper(scheduler, base)
-    if type(scheduler) is SWALR:
-        return _swa_stepper(scheduler, i)
-    return lambda t, lr: base * form(t)  # the others assign, whatever they find
-
-
-def _cosine_stepper(s: Any, base: float) -> Callable[[int, float], float]:
-    def step(t: int, lr: float) -> float:
-        if t == 0:
-            return lr
-        if (t - 1 - s.T_max) % (2 * s.T_max) == 0:
-            return lr + (base - s.eta_min) * (1 - math.cos(math.pi / s.T_max)) / 2
-        now, before = (1 + math.cos(math.pi * x / s.T_max) for x in (t, t - 1))
-        return float(now / before * (lr - s.eta_min) + s.eta_min)
-
-    return step
-
-
-def _swa_stepper(s: Any, i: int) -> Callable[[int, float], float]:
-    target = float(s.optimizer.param_groups[i]["swa_lr"])
-
-    def step(t: int, lr: float) -> float:
-        # With nothing to anneal, torch's first step is already its last.
-        t = max(t, 1) if s.anneal_epochs == 0 else t
-        before, now = (
-            s.anneal_func(min(max(x / max(1, s.anneal_epochs), 0), 1)) for x in (t - 1, t)
-        )
-        start = target if before == 1 else (lr - before * target) / (1 - before)
-        return float(target * now + start * (1 - now))
-
-    return step
-
-
-def _sequential_stepper(scheduler: Any, i: int) -> Callable[[int, float], float]:
-    parts, at = scheduler._schedulers, scheduler._milestones
-    for part in parts:
-        if not _is_simple(part):
-            raise _checks.refuse_type(
-                "from_torch",
-                "scheduler",
-                part,
-                "no composite inside a SequentialLR: torch steps it wrongly (pytorch#196243). "
-                "Join lrlib schedules with `sequence` and pass them to `to_torch` instead",
-            )
-    initial = float(scheduler.optimizer.param_groups[i]["initial_lr"])
-    steppers = [_stepper(part, i) for part in parts]
-    forms = [_closed_form(part, i) for part in parts]
-    # Sequential's own checks of the milestones: their number, their order.
-    starts = (0, *Sequential(forms, at).at)
-
-    def step(t: int, lr: float) -> float:
-        current = sum(start <= t for start in starts) - 1
-        clock = t - starts[current]
-        if t == 0:
-            return steppers[current](0, initial)
-        if type(parts[current]) is SWALR:
-            # SWALR counts its steps itself; older torches let the joint be one of them.
-            return steppers[current](clock + (current > 0 and _JOINT_IS_A_STEP), lr)
-        if clock:
-            return steppers[current](clock, lr)
-        if type(parts[current]) is torch_schedulers.MultiplicativeLR:
-            return float(lr * parts[current].lr_lambdas[i](0))
-        return float(parts[current].base_lrs[i]) * forms[current](0)
-
-    return step
+# The parts of a sequence that begin at a rate of their own when their turn comes.
+_STARTS_ANEW = _CLOSED_FORMS.keys() - {torch_schedulers.MultiplicativeLR, SWALR}
 
 
 def _optimizer(function: str, optimizer: Any) -> Optimizer:
     if not isinstance(optimizer, Optimizer):
-        raise _checks.refuse_type(function, "optimizer", optimizer, "a torch optimizer")
+        raise _checks.refuse(function, "optimizer", optimizer, "a torch optimizer", TypeError)
     return optimizer

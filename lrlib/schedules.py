@@ -20,14 +20,39 @@ from __future__ import annotations
 import itertools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, cast, overload
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any, cast, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lrlib import _checks
+from lrlib._checks import Count, Factor, Flag, Positive, Share, Whole, choice, integer, number
+
+__all__ = [
+    "Constant",
+    "Cosine",
+    "CosineRestarts",
+    "Custom",
+    "Cyclic",
+    "Exponential",
+    "InverseSqrt",
+    "InverseTime",
+    "Linear",
+    "MultiStep",
+    "Multiplicative",
+    "OneCycle",
+    "Piecewise",
+    "Polynomial",
+    "Product",
+    "Scaled",
+    "Schedule",
+    "Sequential",
+    "StepDecay",
+    "WarmupStableDecay",
+]
 
 Steps = NDArray[np.int64]
 Factors = NDArray[np.float64]
@@ -36,21 +61,17 @@ Factors = NDArray[np.float64]
 class Schedule(ABC):
     """The learning rate's factor as a function of the step.
 
-    Subclasses say their formula in `factor`; everything else is shared. Schedules can be joined
-    (`a.then(b, at=n)`), multiplied (`a * b`) and scaled (`2 * a`).
+    Subclasses are frozen dataclasses that implement the formula in `factor`; the types of their
+    fields check the arguments. Schedules can be joined (`a.then(b, at=n)`), multiplied (`a * b`)
+    and scaled (`2 * a`).
     """
 
     @abstractmethod
     def factor(self, t: Steps) -> Factors:
         """The formula, for a one-dimensional array of checked steps (int64, at least 0)."""
 
-    @abstractmethod
-    def describe(self, base_lr: float = 1.0) -> str:
-        """The schedule as a sentence, for captions and screen readers.
-
-        >>> StepDecay(30).describe(base_lr=0.1)
-        '0.1 for 30 steps, then ×0.1 every 30 steps'
-        """
+    def __post_init__(self) -> None:
+        _checks.check_fields(self)
 
     @overload
     def __call__(self, t: int) -> float: ...
@@ -65,7 +86,7 @@ class Schedule(ABC):
         name = type(self).__name__
         steps = np.asarray(t)
         if steps.dtype.kind not in "iu":
-            raise _checks.refuse_type(name, "t", t, "an integer step or an array of them")
+            raise _checks.refuse(name, "t", t, "an integer step or an array of them", TypeError)
         if steps.size and (steps.min() < 0 or steps.max() > np.iinfo(np.int64).max):
             raise _checks.refuse(name, "t", t, "a step of at least 0 (steps count from 0)")
         # Always along one axis: numpy's powers of a single number differ in the last bit.
@@ -94,7 +115,7 @@ class Schedule(ABC):
 
     def then(self, other: Schedule, at: int) -> Sequential:
         """This schedule before step `at`, and from there `other`, whose clock restarts at 0."""
-        return sequence([self, other], at=[at])
+        return Sequential((self, other), (at,))
 
     def __mul__(self, other: Any) -> Schedule:
         if isinstance(other, Schedule):
@@ -104,27 +125,68 @@ class Schedule(ABC):
     def __rmul__(self, other: Any) -> Schedule:
         return Scaled(other, self) if _is_number(other) else NotImplemented
 
-    def _check(self, **checked: Any) -> None:
-        """Stores the checked values in the frozen dataclass."""
-        for name, value in checked.items():
-            object.__setattr__(self, name, value)
-
-    @property
-    def _owner(self) -> str:
-        return type(self).__name__
-
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float | np.number) and not isinstance(value, bool)
 
 
 def _progress(t: Steps, steps: int) -> Factors:
-    """How much of `steps` is over at t, from 0 to 1, then held at 1."""
+    """Fraction of `steps` completed at t, from 0 to 1, then held at 1."""
     return np.minimum(t, steps) / steps
 
 
-def _counted(n: int, unit: str = "step") -> str:
-    return f"{n} {unit}" if n == 1 else f"{n} {unit}s"
+# --- What the fields are checked for -----------------------------------------------------------
+
+
+def _count_or_none(owner: str, name: str, value: Any) -> int | None:
+    return None if value is None else integer(owner, name, value, low=1)
+
+
+def _steps(owner: str, name: str, value: Any, low: int = 0) -> tuple[int, ...]:
+    given = _checks.items(owner, name, value, "a sequence of steps")
+    return tuple(integer(owner, name, step, low=low) for step in given)
+
+
+def _sorted_steps(owner: str, name: str, value: Any) -> tuple[int, ...]:
+    return tuple(sorted(_steps(owner, name, value)))
+
+
+def _pieces(owner: str, name: str, value: Any) -> tuple[tuple[int, float], ...]:
+    rule = "a sequence of pairs (how many steps, factor), at least one"
+    pairs = [
+        _checks.items(owner, name, pair, rule) for pair in _checks.items(owner, name, value, rule)
+    ]
+    if not pairs or any(len(pair) != 2 for pair in pairs):
+        raise _checks.refuse(owner, name, value, rule)
+    return tuple(
+        (integer(owner, f"{name}: steps", n, low=1), number(owner, f"{name}: factor", factor))
+        for n, factor in pairs
+    )
+
+
+def _schedule(owner: str, name: str, value: Any) -> Schedule:
+    if not isinstance(value, Schedule):
+        rule = "a schedule, such as Cosine(steps=100)"
+        raise _checks.refuse(owner, name, value, rule, TypeError)
+    return value
+
+
+def _schedules(owner: str, name: str, value: Any) -> tuple[Schedule, ...]:
+    rule = "a sequence of schedules, at least one"
+    parts = _checks.items(owner, name, value, rule)
+    if not parts:
+        raise _checks.refuse(owner, name, value, rule)
+    return tuple(_schedule(owner, name, part) for part in parts)
+
+
+Milestones = Annotated[tuple[int, ...] | Sequence[int], _sorted_steps]
+Pieces = Annotated[tuple[tuple[int, float], ...] | Sequence[tuple[int, float]], _pieces]
+StepFunction = Annotated[
+    Callable[[int], float],
+    partial(_checks.function, rule="a function of the step (an int) that returns a factor"),
+]
+OneSchedule = Annotated[Schedule, _schedule]
+Schedules = Annotated[tuple[Schedule, ...] | Sequence[Schedule], _schedules]
 
 
 # --- One formula each --------------------------------------------------------------------------
@@ -138,16 +200,10 @@ class Constant(Schedule):
     1.0
     """
 
-    value: float = 1.0
-
-    def __post_init__(self) -> None:
-        self._check(value=_checks.number(self._owner, "value", self.value))
+    value: Factor = 1.0
 
     def factor(self, t: Steps) -> Factors:
         return np.full(t.shape, self.value)
-
-    def describe(self, base_lr: float = 1.0) -> str:
-        return f"{base_lr * self.value:g} throughout"
 
 
 @dataclass(frozen=True)
@@ -160,21 +216,11 @@ class StepDecay(Schedule):
     [0.1, 0.1, 0.01, 0.001]
     """
 
-    step_size: int
-    gamma: float = 0.1
-
-    def __post_init__(self) -> None:
-        self._check(
-            step_size=_checks.integer(self._owner, "step_size", self.step_size, low=1),
-            gamma=_checks.number(self._owner, "gamma", self.gamma),
-        )
+    step_size: Count
+    gamma: Factor = 0.1
 
     def factor(self, t: Steps) -> Factors:
         return np.power(self.gamma, t // self.step_size, dtype=np.float64)
-
-    def describe(self, base_lr: float = 1.0) -> str:
-        every = _counted(self.step_size)
-        return f"{base_lr:g} for {every}, then ×{self.gamma:g} every {every}"
 
 
 @dataclass(frozen=True)
@@ -188,25 +234,12 @@ class MultiStep(Schedule):
     [1.0, 0.1, 0.01]
     """
 
-    milestones: tuple[int, ...] | Sequence[int]
-    gamma: float = 0.1
-
-    def __post_init__(self) -> None:
-        given = _checks.items(self._owner, "milestones", self.milestones, "a sequence of steps")
-        steps = tuple(_checks.integer(self._owner, "milestones", m) for m in given)
-        self._check(
-            milestones=tuple(sorted(steps)),
-            gamma=_checks.number(self._owner, "gamma", self.gamma),
-        )
+    milestones: Milestones
+    gamma: Factor = 0.1
 
     def factor(self, t: Steps) -> Factors:
         passed = np.searchsorted(np.array(self.milestones, dtype=np.int64), t, side="right")
         return np.power(self.gamma, passed, dtype=np.float64)
-
-    def describe(self, base_lr: float = 1.0) -> str:
-        if not self.milestones:
-            return f"{base_lr:g} throughout"
-        return f"{base_lr:g}, then ×{self.gamma:g} at steps {_listed(self.milestones)}"
 
 
 @dataclass(frozen=True)
@@ -219,16 +252,10 @@ class Exponential(Schedule):
     0.81
     """
 
-    gamma: float
-
-    def __post_init__(self) -> None:
-        self._check(gamma=_checks.number(self._owner, "gamma", self.gamma))
+    gamma: Factor
 
     def factor(self, t: Steps) -> Factors:
         return np.power(self.gamma, t, dtype=np.float64)
-
-    def describe(self, base_lr: float = 1.0) -> str:
-        return f"{base_lr:g}, then ×{self.gamma:g} every step"
 
 
 @dataclass(frozen=True)
@@ -242,40 +269,28 @@ class InverseTime(Schedule):
     [1.0, 0.5, 0.25]
     """
 
-    decay: float
-
-    def __post_init__(self) -> None:
-        self._check(decay=_checks.number(self._owner, "decay", self.decay))
+    decay: Factor
 
     def factor(self, t: Steps) -> Factors:
         return 1.0 / (1.0 + self.decay * t.astype(np.float64))
-
-    def describe(self, base_lr: float = 1.0) -> str:
-        return f"{base_lr:g}, divided by 1 + {self.decay:g} × step"
 
 
 @dataclass(frozen=True)
 class InverseSqrt(Schedule):
     """The inverse square root: f(t) = 1 / √(1 + t / timescale).
 
-    After a warmup of w steps, `Linear(0, 1, w).then(InverseSqrt(w), at=w)` is the schedule of
-    the original Transformer, √(w / t) (Vaswani et al., 2017). Never ends.
+    After a warmup of w steps, `Linear(1 / w, 1, w - 1).then(InverseSqrt(w), at=w - 1)` is the
+    schedule of the original Transformer, whose steps count from 1: t/w, then √(w / t) (Vaswani et
+    al., 2017). Never ends.
 
     >>> InverseSqrt(timescale=100)([0, 300, 800]).round(6).tolist()
     [1.0, 0.5, 0.333333]
     """
 
-    timescale: float
-
-    def __post_init__(self) -> None:
-        checked = _checks.number(self._owner, "timescale", self.timescale, above=True)
-        self._check(timescale=checked)
+    timescale: Positive
 
     def factor(self, t: Steps) -> Factors:
         return 1.0 / np.sqrt(1.0 + t / self.timescale)
-
-    def describe(self, base_lr: float = 1.0) -> str:
-        return f"{base_lr:g}, divided by √(1 + step / {self.timescale:g})"
 
 
 @dataclass(frozen=True)
@@ -288,25 +303,12 @@ class Polynomial(Schedule):
     [1.0, 0.5625, 0.25, 0.0, 0.0]
     """
 
-    steps: int
-    power: float = 1.0
-    end: float = 0.0
-
-    def __post_init__(self) -> None:
-        self._check(
-            steps=_checks.integer(self._owner, "steps", self.steps, low=1),
-            power=_checks.number(self._owner, "power", self.power, above=True),
-            end=_checks.number(self._owner, "end", self.end),
-        )
+    steps: Count
+    power: Positive = 1.0
+    end: Factor = 0.0
 
     def factor(self, t: Steps) -> Factors:
         return self.end + (1.0 - self.end) * (1.0 - _progress(t, self.steps)) ** self.power
-
-    def describe(self, base_lr: float = 1.0) -> str:
-        return (
-            f"from {base_lr:g} to {base_lr * self.end:g} over {_counted(self.steps)} "
-            f"along a polynomial of power {self.power:g}, then held"
-        )
 
 
 @dataclass(frozen=True)
@@ -319,25 +321,12 @@ class Linear(Schedule):
     [0.2, 0.4, 1.0, 1.0]
     """
 
-    start: float
-    end: float
-    steps: int
-
-    def __post_init__(self) -> None:
-        self._check(
-            start=_checks.number(self._owner, "start", self.start),
-            end=_checks.number(self._owner, "end", self.end),
-            steps=_checks.integer(self._owner, "steps", self.steps, low=1),
-        )
+    start: Factor
+    end: Factor
+    steps: Count
 
     def factor(self, t: Steps) -> Factors:
         return self.start + (self.end - self.start) * _progress(t, self.steps)
-
-    def describe(self, base_lr: float = 1.0) -> str:
-        return (
-            f"from {base_lr * self.start:g} to {base_lr * self.end:g} "
-            f"in a straight line over {_counted(self.steps)}, then held"
-        )
 
 
 @dataclass(frozen=True)
@@ -355,29 +344,14 @@ class Cosine(Schedule):
     [0.0, 0.5, 1.0]
     """
 
-    steps: int
-    end: float = 0.0
-    periodic: bool = False
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.periodic, bool):
-            raise _checks.refuse_type(self._owner, "periodic", self.periodic, "True or False")
-        self._check(
-            steps=_checks.integer(self._owner, "steps", self.steps, low=1),
-            end=_checks.number(self._owner, "end", self.end),
-        )
+    steps: Count
+    end: Factor = 0.0
+    periodic: Flag = False
 
     def factor(self, t: Steps) -> Factors:
         # Whole periods are taken off first: the cosine of a large multiple of π is inexact.
         angle = t % (2 * self.steps) / self.steps if self.periodic else _progress(t, self.steps)
         return self.end + (1.0 - self.end) * (1.0 + np.cos(math.pi * angle)) / 2.0
-
-    def describe(self, base_lr: float = 1.0) -> str:
-        after = "then back, again and again" if self.periodic else "then held"
-        return (
-            f"from {base_lr:g} to {base_lr * self.end:g} along half a cosine wave "
-            f"over {_counted(self.steps)}, {after}"
-        )
 
 
 @dataclass(frozen=True)
@@ -392,16 +366,9 @@ class CosineRestarts(Schedule):
     [1.0, 0.5, 1.0, 0.5, 1.0]
     """
 
-    period: int
-    mult: int = 1
-    end: float = 0.0
-
-    def __post_init__(self) -> None:
-        self._check(
-            period=_checks.integer(self._owner, "period", self.period, low=1),
-            mult=_checks.integer(self._owner, "mult", self.mult, low=1),
-            end=_checks.number(self._owner, "end", self.end),
-        )
+    period: Count
+    mult: Count = 1
+    end: Factor = 0.0
 
     def factor(self, t: Steps) -> Factors:
         if self.mult == 1:
@@ -417,13 +384,6 @@ class CosineRestarts(Schedule):
             period = np.array(periods, dtype=np.float64)[current]
         return self.end + (1.0 - self.end) * (1.0 + np.cos(math.pi * since / period)) / 2.0
 
-    def describe(self, base_lr: float = 1.0) -> str:
-        growth = "" if self.mult == 1 else f", each period {self.mult} times the last"
-        return (
-            f"from {base_lr:g} to {base_lr * self.end:g} along half a cosine wave "
-            f"over {_counted(self.period)}, then restarted{growth}"
-        )
-
 
 @dataclass(frozen=True)
 class Cyclic(Schedule):
@@ -437,25 +397,14 @@ class Cyclic(Schedule):
     [0.0, 0.5, 1.0, 0.5, 0.0]
     """
 
-    low: float
-    high: float
-    up: int
-    down: int | None = None
-    scale: str = "constant"
-    gamma: float = 1.0
-
-    def __post_init__(self) -> None:
-        self._check(
-            low=_checks.number(self._owner, "low", self.low),
-            high=_checks.number(self._owner, "high", self.high),
-            up=_checks.integer(self._owner, "up", self.up, low=1),
-            scale=_checks.choice(
-                self._owner, "scale", self.scale, ("constant", "halving", "exponential")
-            ),
-            gamma=_checks.number(self._owner, "gamma", self.gamma),
-        )
-        if self.down is not None:
-            self._check(down=_checks.integer(self._owner, "down", self.down, low=1))
+    low: Factor
+    high: Factor
+    up: Count
+    down: Annotated[int | None, _count_or_none] = None
+    scale: Annotated[str, partial(choice, allowed=("constant", "halving", "exponential"))] = (
+        "constant"
+    )
+    gamma: Factor = 1.0
 
     def factor(self, t: Steps) -> Factors:
         return self.low + (self.high - self.low) * self.triangle(t) * self._scale(t)
@@ -477,18 +426,6 @@ class Cyclic(Schedule):
             return np.power(self.gamma, t, dtype=np.float64)
         return np.ones(t.shape)
 
-    def describe(self, base_lr: float = 1.0) -> str:
-        scaled = {
-            "constant": "",
-            "halving": ", the peak halved each time",
-            "exponential": f", the height ×{self.gamma:g} every step",
-        }[self.scale]
-        down = self.up if self.down is None else self.down
-        return (
-            f"from {base_lr * self.low:g} up to {base_lr * self.high:g} in "
-            f"{_counted(self.up)} and back in {_counted(down)}, again and again{scaled}"
-        )
-
 
 @dataclass(frozen=True)
 class OneCycle(Schedule):
@@ -504,29 +441,21 @@ class OneCycle(Schedule):
     [0.1, 1.0, 0.0]
     """
 
-    steps: int
-    peak_at: float = 0.3
-    start: float = 1 / 25
-    end: float = 1 / 25 * 1e-4
-    shape: str = "cosine"
-    three_phase: bool = False
+    steps: Annotated[int, partial(integer, low=2)]
+    peak_at: Share = 0.3
+    start: Factor = 1 / 25
+    end: Factor = 1 / 25 * 1e-4
+    shape: Annotated[str, partial(choice, allowed=("cosine", "linear"))] = "cosine"
+    three_phase: Flag = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.three_phase, bool):
-            raise _checks.refuse_type(self._owner, "three_phase", self.three_phase, "True or False")
-        self._check(
-            steps=_checks.integer(self._owner, "steps", self.steps, low=2),
-            peak_at=_checks.number(self._owner, "peak_at", self.peak_at, above=True, high=1),
-            start=_checks.number(self._owner, "start", self.start),
-            end=_checks.number(self._owner, "end", self.end),
-            shape=_checks.choice(self._owner, "shape", self.shape, ("cosine", "linear")),
-        )
+        super().__post_init__()
         if self.peak_at * self.steps < 1:
             rule = f"at least 1/steps = {1 / self.steps:g}, or there is no rise"
-            raise _checks.refuse(self._owner, "peak_at", self.peak_at, rule)
+            raise _checks.refuse("OneCycle", "peak_at", self.peak_at, rule)
         if self.three_phase and self.peak_at > 0.5:
             rule = "at most 0.5 with three_phase, or the way back never ends"
-            raise _checks.refuse(self._owner, "peak_at", self.peak_at, rule)
+            raise _checks.refuse("OneCycle", "peak_at", self.peak_at, rule)
 
     def factor(self, t: Steps) -> Factors:
         peak = self.peak_at * self.steps - 1.0
@@ -545,12 +474,6 @@ class OneCycle(Schedule):
             done = (1.0 - np.cos(math.pi * done)) / 2.0
         return np.array(values)[leg] * (1.0 - done) + np.array(values)[leg + 1] * done
 
-    def describe(self, base_lr: float = 1.0) -> str:
-        return (
-            f"up from {base_lr * self.start:g} to {base_lr:g} in the first "
-            f"{self.peak_at:.0%} of {_counted(self.steps)}, then down to {base_lr * self.end:g}"
-        )
-
 
 @dataclass(frozen=True)
 class WarmupStableDecay(Schedule):
@@ -564,20 +487,11 @@ class WarmupStableDecay(Schedule):
     [0.5, 1.0, 1.0, 1.0, 0.5, 0.0]
     """
 
-    warmup: int
-    stable: int
-    decay: int
-    end: float = 0.0
-    shape: str = "linear"
-
-    def __post_init__(self) -> None:
-        self._check(
-            warmup=_checks.integer(self._owner, "warmup", self.warmup),
-            stable=_checks.integer(self._owner, "stable", self.stable),
-            decay=_checks.integer(self._owner, "decay", self.decay, low=1),
-            end=_checks.number(self._owner, "end", self.end),
-            shape=_checks.choice(self._owner, "shape", self.shape, ("linear", "cosine", "sqrt")),
-        )
+    warmup: Whole
+    stable: Whole
+    decay: Count
+    end: Factor = 0.0
+    shape: Annotated[str, partial(choice, allowed=("linear", "cosine", "sqrt"))] = "linear"
 
     def factor(self, t: Steps) -> Factors:
         rise = np.minimum((t + 1) / max(self.warmup, 1), 1.0)
@@ -587,12 +501,6 @@ class WarmupStableDecay(Schedule):
         elif self.shape == "sqrt":
             done = np.sqrt(done)
         return rise * (1.0 - done + self.end * done)
-
-    def describe(self, base_lr: float = 1.0) -> str:
-        return (
-            f"up to {base_lr:g} in {_counted(self.warmup)}, held for {_counted(self.stable)}, "
-            f"then down to {base_lr * self.end:g} over {_counted(self.decay)} ({self.shape})"
-        )
 
 
 @dataclass(frozen=True)
@@ -607,32 +515,12 @@ class Piecewise(Schedule):
     [0.1, 0.01, 0.01, 0.001, 0.001]
     """
 
-    pieces: tuple[tuple[int, float], ...] | Sequence[tuple[int, float]]
-
-    def __post_init__(self) -> None:
-        rule = "a sequence of pairs (how many steps, factor), at least one"
-        given = _checks.items(self._owner, "pieces", self.pieces, rule)
-        pairs = [_checks.items(self._owner, "pieces", pair, rule) for pair in given]
-        if not pairs or any(len(pair) != 2 for pair in pairs):
-            raise _checks.refuse(self._owner, "pieces", self.pieces, rule)
-        checked = tuple(
-            (
-                _checks.integer(self._owner, "pieces: steps", length, low=1),
-                _checks.number(self._owner, "pieces: factor", value),
-            )
-            for length, value in pairs
-        )
-        self._check(pieces=checked)
+    pieces: Pieces
 
     def factor(self, t: Steps) -> Factors:
         lengths, values = zip(*self.pieces, strict=True)
         ends = np.cumsum(np.array(lengths, dtype=np.int64))[:-1]
         return np.array(values)[np.searchsorted(ends, t, side="right")]
-
-    def describe(self, base_lr: float = 1.0) -> str:
-        *first, (_, held) = self.pieces
-        parts = [f"{base_lr * value:g} for {_counted(length)}" for length, value in first]
-        return ", ".join([*parts, f"{base_lr * held:g} from then on"])
 
 
 # --- Your own rule -----------------------------------------------------------------------------
@@ -648,49 +536,29 @@ class Custom(Schedule):
     0.25
     """
 
-    function: Callable[[int], float]
-
-    def __post_init__(self) -> None:
-        if not callable(self.function):
-            rule = "a function of the step (an int) that returns a factor"
-            raise _checks.refuse_type(self._owner, "function", self.function, rule)
+    function: StepFunction
 
     def factor(self, t: Steps) -> Factors:
         return np.array([_returned(self, self.function(int(step)), step) for step in t])
 
-    def describe(self, base_lr: float = 1.0) -> str:
-        name = getattr(self.function, "__name__", type(self.function).__name__)
-        return f"{base_lr:g} times the function {name!r} of the step"
-
 
 @dataclass(frozen=True)
-class Recurrence(Schedule):
-    """A rule that updates the previous factor: f(0) = update(0, 1), f(t) = update(t, f(t − 1)).
+class Multiplicative(Schedule):
+    """A running product: f(0) = 1, f(t) = f(t − 1) · function(t).
 
-    The chainable form that torch's schedulers have, without their state: what was computed is kept
-    only to be looked up again. `MultiplicativeLR(λ)` is
-    `Recurrence(lambda t, f: f * λ(t) if t else f)`. Its `repr` does not evaluate back.
+    The same as torch's `MultiplicativeLR`. Every call multiplies from step 1 on, since a schedule
+    remembers nothing. Its `repr` names the function, and so does not evaluate back.
 
-    >>> Recurrence(lambda t, f: f * 0.5 if t else f)([0, 1, 2]).tolist()
+    >>> Multiplicative(lambda t: 0.5)([0, 1, 2]).tolist()
     [1.0, 0.5, 0.25]
     """
 
-    update: Callable[[int, float], float]
-    _known: list[float] = field(default_factory=list, init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        if not callable(self.update):
-            rule = "a function of the step and the previous factor"
-            raise _checks.refuse_type(self._owner, "update", self.update, rule)
+    function: StepFunction
 
     def factor(self, t: Steps) -> Factors:
-        known = self._known
-        for step in range(len(known), int(t.max(initial=-1)) + 1):
-            known.append(_returned(self, self.update(step, known[-1] if known else 1.0), step))
-        return np.array(known, dtype=np.float64)[t]
-
-    def describe(self, base_lr: float = 1.0) -> str:
-        return f"{base_lr:g}, updated from its previous value at every step"
+        steps = range(1, int(t.max(initial=0)) + 1)
+        ratios = [_returned(self, self.function(step), step) for step in steps]
+        return np.cumprod([1.0, *ratios])[t]
 
 
 def _returned(schedule: Schedule, value: Any, step: int) -> float:
@@ -715,18 +583,11 @@ class Scaled(Schedule):
     0.5
     """
 
-    scale: float
-    schedule: Schedule
-
-    def __post_init__(self) -> None:
-        self._check(scale=_checks.number(self._owner, "scale", self.scale))
-        _schedules(self._owner, "schedule", [self.schedule])
+    scale: Factor
+    schedule: OneSchedule
 
     def factor(self, t: Steps) -> Factors:
         return self.scale * self.schedule.factor(t)
-
-    def describe(self, base_lr: float = 1.0) -> str:
-        return self.schedule.describe(self.scale * base_lr)
 
 
 @dataclass(frozen=True)
@@ -737,42 +598,33 @@ class Product(Schedule):
     [0.5, 0.375, 0.25]
     """
 
-    parts: tuple[Schedule, ...] | Sequence[Schedule]
-
-    def __post_init__(self) -> None:
-        self._check(parts=_schedules(self._owner, "parts", self.parts))
+    parts: Schedules
 
     def factor(self, t: Steps) -> Factors:
         return cast(Factors, math.prod(part.factor(t) for part in self.parts))
-
-    def describe(self, base_lr: float = 1.0) -> str:
-        first, *rest = self.parts
-        return " × ".join([f"({first.describe(base_lr)})", *(f"({p.describe()})" for p in rest)])
 
 
 @dataclass(frozen=True)
 class Sequential(Schedule):
     """Schedules one after the other; part i starts at step at[i−1], with its own clock at 0.
 
-    Written `sequence([a, b, c], at=[n, m])` or `a.then(b, at=n)`. The rule of torch's
-    `SequentialLR`, but milestones out of order are an error, not a phase that is silently skipped.
+    Two of them are written `a.then(b, at=n)`. The rule of torch's `SequentialLR`, but milestones
+    out of order are an error, not a phase that is silently skipped.
 
-    >>> sequence([Constant(0.1), Constant(1), Constant(0.01)], at=[2, 4])(range(6)).tolist()
+    >>> Sequential([Constant(0.1), Constant(1), Constant(0.01)], at=[2, 4])(range(6)).tolist()
     [0.1, 0.1, 1.0, 1.0, 0.01, 0.01]
     """
 
-    parts: tuple[Schedule, ...] | Sequence[Schedule]
-    at: tuple[int, ...] | Sequence[int]
+    parts: Schedules
+    at: Annotated[tuple[int, ...] | Sequence[int], partial(_steps, low=1)]
 
     def __post_init__(self) -> None:
-        parts = _schedules(self._owner, "parts", self.parts)
-        given = _checks.items(self._owner, "at", self.at, "a sequence of steps")
-        at = tuple(_checks.integer(self._owner, "at", step, low=1) for step in given)
-        if len(at) != len(parts) - 1:
-            raise _checks.refuse(self._owner, "at", at, f"{len(parts) - 1} steps, one per joint")
-        if any(later <= earlier for earlier, later in itertools.pairwise(at)):
-            raise _checks.refuse(self._owner, "at", at, "in increasing order")
-        self._check(parts=parts, at=at)
+        super().__post_init__()
+        if len(self.at) != len(self.parts) - 1:
+            rule = f"{len(self.parts) - 1} steps, one per joint"
+            raise _checks.refuse("Sequential", "at", self.at, rule)
+        if any(later <= earlier for earlier, later in itertools.pairwise(self.at)):
+            raise _checks.refuse("Sequential", "at", self.at, "in increasing order")
 
     def factor(self, t: Steps) -> Factors:
         current = np.searchsorted(np.array(self.at, dtype=np.int64), t, side="right")
@@ -782,41 +634,3 @@ class Sequential(Schedule):
             here = current == i
             factors[here] = part.factor(t[here] - starts[i])
         return factors
-
-    def then(self, other: Schedule, at: int) -> Sequential:
-        """This sequence before step `at`, and from there `other`, whose clock restarts at 0."""
-        return sequence([*self.parts, other], at=[*self.at, at])
-
-    def describe(self, base_lr: float = 1.0) -> str:
-        first, *rest = (part.describe(base_lr) for part in self.parts)
-        return "; ".join(
-            [first, *(f"from step {at}: {text}" for at, text in zip(self.at, rest, strict=True))]
-        )
-
-
-def sequence(parts: Iterable[Schedule], at: Iterable[int]) -> Sequential:
-    """Schedules one after the other: part i begins at step at[i−1], its own clock at 0.
-
-    >>> sequence([Constant(0.1), Constant()], at=[5])
-    Sequential(parts=(Constant(value=0.1), Constant(value=1.0)), at=(5,))
-    """
-    return Sequential(
-        _schedules("sequence", "parts", parts),
-        _checks.items("sequence", "at", at, "a sequence of steps"),
-    )
-
-
-def _schedules(owner: str, name: str, value: Any) -> tuple[Schedule, ...]:
-    rule = "a sequence of schedules, at least one"
-    parts = _checks.items(owner, name, value, rule)
-    if not parts:
-        raise _checks.refuse(owner, name, value, rule)
-    for part in parts:
-        if not isinstance(part, Schedule):
-            raise _checks.refuse_type(owner, name, part, "a schedule, such as Cosine(steps=100)")
-    return parts
-
-
-def _listed(values: Sequence[object]) -> str:
-    *first, last = (str(value) for value in values)
-    return f"{', '.join(first)} and {last}" if first else last

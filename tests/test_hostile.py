@@ -22,12 +22,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lrlib
-from lrlib import Constant, Cosine, Linear, Run, Schedule, mlp
+from lrlib import Constant, Cosine, Linear, Schedule, lab, notebook
+from lrlib.lab import Run, mlp
 from lrlib.schedules import Product, Scaled, Sequential
 
 TRIED: dict[str, int] = {}
-DATA = lrlib.load("digits", device="cpu")
-SMALL = lrlib.Dataset(
+DATA = lab.load("digits", device="cpu")
+SMALL = lab.Dataset(
     "small",
     10,
     *(type(part)(part.x[:40], part.y[:40]) for part in (DATA.train, DATA.validation, DATA.test)),
@@ -108,13 +109,13 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         {"groups": sgd_of_model},
     ),
     "Run": (
-        lrlib.Run,
+        lab.Run,
         {"schedule": Constant(), "base_lr": 0.1, "seed": 0, "label": "a"}
         | {"scales": {"*": 1.0}, "plateau": None, "keep": 1.0},
     ),
-    "grid": (lrlib.grid, {"schedules": {"a": Constant()}, "base_lrs": [0.1], "seeds": [0, 1]}),
+    "grid": (lab.grid, {"schedules": {"a": Constant()}, "base_lrs": [0.1], "seeds": [0, 1]}),
     "fit": (
-        lambda epochs, schedule, plateau, batch_size, seed: lrlib.fit(
+        lambda epochs, schedule, plateau, batch_size, seed: lab.fit(
             model := network(),
             SMALL,
             sgd(model),
@@ -127,30 +128,30 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         {"epochs": 1, "schedule": None, "plateau": None, "batch_size": 16, "seed": 0},
     ),
     "fit_many": (
-        lambda **given: lrlib.fit_many(network, SMALL, **given),
+        lambda **given: lab.fit_many(network, SMALL, **given),
         {"runs": [Run(), Run(seed=1)], "epochs": 1, "batch_size": 16}
         | {"validate": "epoch", "shard_size": 1},
     ),
     "evaluate": (
-        lambda batch_size: lrlib.evaluate(network(), SMALL.test, batch_size),
+        lambda batch_size: lab.evaluate(network(), SMALL.test, batch_size),
         {"batch_size": 8},
     ),
-    "mlp": (lambda first: lrlib.mlp(first, 10), {"first": 4}),
-    "small_cnn": (lrlib.small_cnn, {"channels": 1, "size": 8, "classes": 10, "width": 8}),
-    "seeded": (lrlib.seeded, {"model_fn": network, "seed": 0}),
-    "load": (lrlib.load, {"name": "digits", "device": "cpu"}),
-    "device": (lrlib.device, {}),
-    "recorded": (lrlib.recorded, {"name": "across-widths"}),
-    "explorer": (lrlib.explorer, {"name": "composer"}),
-    "claim": (lrlib.claim, {"sentence": "It holds", "holds": True, "evidence": ""}),
-    "measured": (lrlib.measured, {"value": 0.5, "spec": ".2f", "percent": True}),
-    "interval": (lrlib.interval, {"values": [1.0, 2.0, 3.0]}),
-    "paired_difference": (lrlib.paired_difference, {"a": [1.0, 2.0], "b": [0.5, 1.0]}),
-    "table": (lrlib.table, {"columns": rows("a", "b"), "caption": "c"}),
-    "glue": (lrlib.glue, {"name": "a", "value": "1"}),
+    "mlp": (lambda first: lab.mlp(first, 10), {"first": 4}),
+    "small_cnn": (lab.small_cnn, {"channels": 1, "size": 8, "classes": 10, "width": 8}),
+    "seeded": (lab.seeded, {"model_fn": network, "seed": 0}),
+    "load": (lab.load, {"name": "digits", "device": "cpu"}),
+    "device": (lab.device, {}),
+    "recorded": (lrlib.notebook.records, {"name": "across-widths"}),
+    "explorer": (notebook.explorer, {"name": "composer"}),
+    "claim": (notebook.claim, {"sentence": "It holds", "holds": True, "evidence": ""}),
+    "measured": (notebook.measured, {"value": 0.5, "spec": ".2f", "percent": True}),
+    "interval": (lab.interval, {"values": [1.0, 2.0, 3.0]}),
+    "paired_difference": (lab.paired_difference, {"a": [1.0, 2.0], "b": [0.5, 1.0]}),
+    "table": (notebook.table, {"columns": rows("a", "b"), "caption": "c"}),
+    "glue": (notebook.glue, {"name": "a", "value": "1"}),
 }
 # Classes that only hold results, and what is tested with real files and processes elsewhere.
-ELSEWHERE = {"DataError", "Dataset", "Difference", "History", "Runs", "save", "resume"}
+ELSEWHERE = {"DataError", "Dataset", "Interval", "History", "Runs", "save", "resume"}
 ELSEWHERE |= {"cifar_resnet34"}  # slow to build; one integer, checked as in small_cnn
 # Long work is not a hang: these are not given huge counts.
 WORK = {
@@ -259,7 +260,7 @@ def try_one(name: str, argument: str, value: Any) -> str:
                 result = result(np.arange(60))
     except Hang:
         return f"{shown}: hangs"
-    except (ValueError, TypeError, lrlib.DataError, lrlib.claims.ClaimError) as error:
+    except (ValueError, TypeError, lab.DataError, lrlib.notebook.outputs.ClaimError) as error:
         text = str(error)
         # A function that was given runs when the schedule is asked, and says so itself.
         told = argument.rstrip("s") in text or repr(value)[:60] in text or "factor" in text

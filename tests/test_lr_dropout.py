@@ -12,7 +12,8 @@ from torch import nn
 from torch.nn import functional as F
 from torch.optim import SGD, Adagrad, Adam, AdamW, RMSprop
 
-from lrlib import Cosine, LRDropout, fit, load, mlp, resume, save, seeded, to_torch
+from lrlib import Cosine, LRDropout, to_torch
+from lrlib.lab import fit, load, mlp, resume, save, seeded
 
 OPTIMIZERS = {
     "SGD": partial(SGD, lr=0.1),

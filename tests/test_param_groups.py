@@ -9,15 +9,8 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.optim import lr_scheduler
 
-from lrlib import (
-    by_name,
-    cifar_resnet34,
-    layerwise_decay,
-    mlp,
-    small_cnn,
-    split_weight_decay,
-    summary,
-)
+from lrlib import by_name, layerwise_decay, split_weight_decay, summary
+from lrlib.lab import cifar_resnet34, mlp, small_cnn
 
 MODELS = [mlp(8, 7, 6, 5), small_cnn(), nn.Sequential(nn.Linear(4, 3), nn.LayerNorm(3))]
 

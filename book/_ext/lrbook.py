@@ -25,7 +25,7 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 from sphinxcontrib import katex
 
-from lrlib import explorers
+from lrlib.notebook import explorers
 
 logger = logging.getLogger(__name__)
 

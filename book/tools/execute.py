@@ -19,7 +19,7 @@ import torch
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-import lrlib
+from lrlib.lab import device
 
 ROOT = Path(__file__).resolve().parents[2]
 IGNORE = "nbval-ignore-output"
@@ -86,9 +86,9 @@ def peak_mib(client: NotebookClient) -> int | None:
 
 
 def device_name() -> str:
-    device = lrlib.device()
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
+    chosen = device()
+    if chosen.type == "cuda":
+        return torch.cuda.get_device_name(chosen)
     return f"CPU, {os.cpu_count()} cores"
 
 

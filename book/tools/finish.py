@@ -25,7 +25,7 @@ import tinycss2
 import yaml
 from rename_repository import pages_address
 
-from lrlib import explorers
+from lrlib.notebook import explorers
 
 # In this order, in one file. The theme's own icon script, Thebe (live code from a CDN), and the
 # search outside its page are left out.

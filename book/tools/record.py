@@ -1,4 +1,4 @@
-"""`make record NB=path`: runs a notebook's recorded experiment and writes book/results/NAME.json.
+"""`make record NB=path`: runs the recorded experiment of a notebook and stores its result.
 
 The notebook's cells with the tag "recorded" hold all that the experiment needs, and define
 `record()`, whose result is written with the versions, the machine and the date that it was made on.
@@ -15,6 +15,8 @@ from pathlib import Path
 import nbformat
 import torch
 from execute import ROOT, device_name, write_atomically
+
+from lrlib.notebook.records import FOLDER
 
 
 def made_with() -> dict[str, str]:
@@ -53,7 +55,7 @@ def main(arguments: list[str]) -> int:
         **made_with(),
         "data": data,
     }
-    target = ROOT / "book" / "results" / f"{path.stem}.json"
+    target = FOLDER / f"{path.stem}.json"
     write_atomically(target, json.dumps(report, indent=1) + "\n")
     print(f"{target.relative_to(ROOT)}: {report['seconds']} s")
     return 0

@@ -3,8 +3,8 @@
 As it stands it is CIFAR-10 with a ResNet-34 for 200 epochs, which needs a GPU and hours. Without
 one, `ARGS="--data fashion-mnist --model cnn --epochs 10 --seeds 8 --jobs 2"` is the same in small.
 
-Each run's test accuracy goes to book/results/ as soon as it is known. A second call with the same
-settings goes on where the first one ended.
+Each run's test accuracy is stored as soon as it is known. A second call with the same settings
+goes on where the first one ended.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from typing import Any
 
 import joblib
 import torch
-from execute import ROOT, write_atomically
+from execute import write_atomically
 from record import made_with
 from torch import Tensor, nn
 
-import lrlib
-from lrlib.datasets import Dataset, Split
-from lrlib.training import crop_and_flip
+from lrlib import LRDropout, MultiStep, lab
+from lrlib.lab.data import Dataset, Split
+from lrlib.lab.training import crop_and_flip
+from lrlib.notebook.records import FOLDER
 
 LR, MU, KEEP, DECAY, BATCH = 0.1, 0.9, 0.5, 5e-4, 128
 
@@ -62,7 +63,7 @@ def sgd(
     if keep == 1:
         return inner
     device = inner.param_groups[0]["params"][0].device
-    return lrlib.LRDropout(inner, keep, torch.Generator(device).manual_seed(seed))
+    return LRDropout(inner, keep, torch.Generator(device).manual_seed(seed))
 
 
 # How far a unit of gradient moves a weight in the end, in units of the rate, is a lot in the masked
@@ -111,7 +112,7 @@ class OnGpu(nn.Module):
 
 def load(name: str, samples: int | None) -> Dataset:
     """All training images train, as published; a thousand of them are looked at on the way."""
-    data = lrlib.load(name)
+    data = lab.load(name)
     x, y = (torch.cat(pair)[:samples] for pair in zip(data.train, data.validation, strict=True))
     test = Split(data.test.x[:samples], data.test.y[:samples])
     return replace(data, train=Split(x, y), validation=Split(x[:1000], y[:1000]), test=test)
@@ -124,30 +125,30 @@ def run(way: str, seed: int, data: str, model: str, epochs: int, samples: int | 
     if model == "resnet34" and images.shape != (3, 32, 32):
         raise ValueError(f"--model=resnet34 needs color images of 32×32; for {data} take cnn")
     networks: dict[str, Callable[[], nn.Module]] = {
-        "resnet34": partial(lrlib.cifar_resnet34, images.classes),
-        "cnn": partial(lrlib.small_cnn, channels, size, images.classes),
+        "resnet34": partial(lab.cifar_resnet34, images.classes),
+        "cnn": partial(lab.small_cnn, channels, size, images.classes),
         "cnn-norm": partial(normalized_cnn, channels, size, images.classes),
     }
-    built = lrlib.seeded(networks[model], seed).to(images.train.y.device)
+    built = lab.seeded(networks[model], seed).to(images.train.y.device)
     built = OnGpu(built) if images.train.y.device.type == "cuda" else built
     make, share = WAYS[way]
     steps = epochs * images.steps_per_epoch(BATCH)
-    lrlib.fit(
+    lab.fit(
         built,
         images,
         make(built.parameters(), share * LR, seed),
         epochs=epochs,
-        schedule=lrlib.MultiStep([steps // 2, 3 * steps // 4], gamma=0.1),
+        schedule=MultiStep([steps // 2, 3 * steps // 4], gamma=0.1),
         batch_size=BATCH,
         seed=seed,
         augment=crop_and_flip,
     )
-    return lrlib.evaluate(built, images.test, batch_size=1024).accuracy
+    return lab.evaluate(built, images.test, batch_size=1024).accuracy
 
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--data", default="cifar10", help="as for lrlib.load")
+    parser.add_argument("--data", default="cifar10", help="as for lab.load")
     parser.add_argument("--model", default="resnet34", choices=("resnet34", "cnn", "cnn-norm"))
     parser.add_argument("--epochs", type=int, default=200)
     parser.add_argument("--seeds", type=int, default=4, help="runs of each way")
@@ -156,12 +157,12 @@ def main(arguments: list[str]) -> int:
         "--jobs", type=int, default=1, help="runs at a time; on a GPU leave it at 1"
     )
     parser.add_argument(
-        "--out", type=Path, help="instead of book/results/replication-DATA-MODEL.json"
+        "--out", type=Path, help="instead of lrlib/notebook/results/replication-DATA-MODEL.json"
     )
     given = parser.parse_args(arguments)
     settings = {name: getattr(given, name) for name in ("data", "model", "epochs", "samples")}
     name = f"replication-{Path(given.data).stem}-{given.model}.json"
-    out = given.out or ROOT / "book" / "results" / name
+    out = given.out or FOLDER / name
     record = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
     if record and record["settings"] != settings:
         print(
@@ -192,7 +193,7 @@ def main(arguments: list[str]) -> int:
         print(f"{so_far:6d} s  seed {seed}, {way}: {accuracy:.2%}", flush=True)
     if min(map(len, results.values())) > 1:
         for way, accuracies in results.items():
-            difference = lrlib.paired_difference(accuracies, results["SGD"][: len(accuracies)])
+            difference = lab.paired_difference(accuracies, results["SGD"][: len(accuracies)])
             print(f"{way}: {100 * difference.mean:+.2f} ± {100 * difference.half_width:.2f} points")
     return 0
 
@@ -200,5 +201,5 @@ def main(arguments: list[str]) -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
-    except (ValueError, lrlib.DataError) as error:
+    except (ValueError, lab.DataError) as error:
         sys.exit(str(error))

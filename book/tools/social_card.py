@@ -7,7 +7,7 @@ from pathlib import Path
 from matplotlib import pyplot as plt
 from matplotlib.patches import Rectangle
 
-from lrlib import explorers, plots
+from lrlib.notebook import explorers, plots
 
 
 def draw(path: Path, title: str) -> None:

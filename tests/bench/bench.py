@@ -24,7 +24,8 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 import lrlib
-from lrlib.datasets import Dataset, data_folder
+from lrlib import lab
+from lrlib.lab.data import Dataset, data_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "book" / "results" / "benchmarks.json"
@@ -71,14 +72,14 @@ SGD = partial(torch.optim.SGD, momentum=0.9)
 
 
 def digits_sweep(processes: int = 1) -> dict:
-    data = lrlib.load("digits", device="cpu")
-    model_fn = partial(lrlib.mlp, 64, 64, 32, 10)
-    runs = [lrlib.Run(base_lr=0.1, seed=seed) for seed in range(64)]
+    data = lab.load("digits", device="cpu")
+    model_fn = partial(lab.mlp, 64, 64, 32, 10)
+    runs = [lab.Run(base_lr=0.1, seed=seed) for seed in range(64)]
 
     def ours() -> None:
         shard = None if processes == 1 else 64 // processes
         with joblib.parallel_config("loky", n_jobs=processes):
-            lrlib.fit_many(model_fn, data, runs, epochs=10, optimizer=SGD, shard_size=shard)
+            lab.fit_many(model_fn, data, runs, epochs=10, optimizer=SGD, shard_size=shard)
 
     def theirs() -> None:
         ordinary_loop(
@@ -102,9 +103,9 @@ def mnist_data(samples: int = 12_000) -> tuple[Dataset, object]:
 
     from torchvision import datasets, transforms
 
-    data = lrlib.load("mnist", device="cpu")
-    cut = lrlib.datasets.Split(data.train.x[:samples], data.train.y[:samples])
-    validation = lrlib.datasets.Split(data.validation.x[:2000], data.validation.y[:2000])
+    data = lab.load("mnist", device="cpu")
+    cut = lrlib.lab.data.Split(data.train.x[:samples], data.train.y[:samples])
+    validation = lrlib.lab.data.Split(data.validation.x[:2000], data.validation.y[:2000])
     source = datasets.MNIST(
         data_folder(), train=True, download=True, transform=transforms.ToTensor()
     )
@@ -114,7 +115,7 @@ def mnist_data(samples: int = 12_000) -> tuple[Dataset, object]:
 def mnist_sweep(runs: int) -> list[dict]:
     data, source = mnist_data()
     samples = len(data.train.y)
-    model_fn = partial(lrlib.mlp, 784, 64, 32, 10)
+    model_fn = partial(lab.mlp, 784, 64, 32, 10)
     theirs_train = torch.utils.data.Subset(source, range(samples))
     theirs_validation = torch.utils.data.Subset(source, range(samples, samples + 2000))
 
@@ -122,12 +123,12 @@ def mnist_sweep(runs: int) -> list[dict]:
         ordinary_loop(model_fn(), theirs_train, theirs_validation, 1, 32)
 
     def stacked() -> None:
-        many = [lrlib.Run(base_lr=0.1, seed=seed) for seed in range(runs)]
-        lrlib.fit_many(model_fn, data, many, epochs=1, optimizer=SGD)
+        many = [lab.Run(base_lr=0.1, seed=seed) for seed in range(runs)]
+        lab.fit_many(model_fn, data, many, epochs=1, optimizer=SGD)
 
     def single() -> None:
         model = model_fn()
-        lrlib.fit(model, data, SGD(model.parameters(), lr=0.1), epochs=1)
+        lab.fit(model, data, SGD(model.parameters(), lr=0.1), epochs=1)
 
     many, one = side_by_side(stacked, theirs, times=3)
     fit, again = side_by_side(single, theirs, times=3)
@@ -177,7 +178,7 @@ def published_lr_dropout(weights: list[torch.Tensor], keep: float) -> Callable[[
 
 def lr_dropout() -> list[dict]:
     """A step on ResNet-34's 21 M weights, with momentum and weight decay as published."""
-    weights = [w.detach().to(lrlib.device()) for w in lrlib.cifar_resnet34().parameters()]
+    weights = [w.detach().to(lab.device()) for w in lab.cifar_resnet34().parameters()]
     for weight in weights:
         weight.grad = 1e-3 * torch.randn_like(weight)
     on_cpu = not torch.cuda.is_available()

@@ -28,7 +28,7 @@ from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
 from serving import serve
 
 import lrlib
-from lrlib import explorers
+from lrlib.notebook import explorers
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

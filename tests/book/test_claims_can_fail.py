@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lrlib.claims import ClaimError
+from lrlib.notebook.outputs import ClaimError
 
 CHAPTERS = Path(__file__).resolve().parents[2] / "chapters"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lrlib.claims import MEASURED
+from lrlib.notebook.outputs import MEASURED
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lrlib import cifar_resnet34, mlp, seeded, small_cnn
+from lrlib.lab import cifar_resnet34, mlp, seeded, small_cnn
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lrlib import _checks
-from lrlib._files import remove_leftovers
-from lrlib.devices import device as default_device
+from lrlib.lab.devices import device as default_device
+from lrlib.lab.files import remove_leftovers
+
+__all__ = ["DataError", "Dataset", "Split", "load"]
 
 NAMES = ("digits", "mnist", "fashion-mnist", "cifar10")
 

@@ -10,25 +10,12 @@ import pytest
 import torch
 from torch import nn
 
-from lrlib import (
-    Constant,
-    Cosine,
-    Linear,
-    LRDropout,
-    PlateauRule,
-    Run,
-    fit,
-    fit_many,
-    grid,
-    load,
-    mlp,
-    seeded,
-    small_cnn,
-)
-from lrlib.datasets import Split
-from lrlib.ensemble import StackedRule, _Stack, _stacked_forward
+from lrlib import Constant, Cosine, Linear, LRDropout, PlateauRule
+from lrlib.lab import Run, fit, fit_many, grid, load, mlp, seeded, small_cnn
+from lrlib.lab.data import Split
+from lrlib.lab.sweep import StackedRule, _Stack, _stacked_forward
+from lrlib.lab.training import evaluate
 from lrlib.param_groups import by_name
-from lrlib.training import evaluate
 
 DATA = load("digits")
 SMALL = dataclasses.replace(DATA, train=Split(DATA.train.x[:200], DATA.train.y[:200]))

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from lrlib.datasets import Dataset, load
-from lrlib.ensemble import Run, Runs, fit_many
-from lrlib.models import mlp
+from lrlib.lab.data import Dataset, load
+from lrlib.lab.models import mlp
+from lrlib.lab.sweep import Run, Runs, fit_many
 from lrlib.schedules import Constant, Cosine, Linear, Schedule, StepDecay
 
 EPOCHS, SEEDS = 8, 32
@@ -81,7 +81,7 @@ def _train(places: Sequence[tuple[str, float]], seeds: int) -> list[dict[str, An
 
 
 def _summary(result: Runs, part: slice) -> dict[str, Any]:
-    from lrlib.claims import interval
+    from lrlib.lab.stats import interval
 
     per_epoch = _digits().steps_per_epoch(32)
     # A run that diverged has no loss; where one did, the mean has none either.

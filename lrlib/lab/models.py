@@ -10,6 +10,8 @@ from torch import nn
 
 from lrlib import _checks
 
+__all__ = ["cifar_resnet34", "mlp", "seeded", "small_cnn"]
+
 
 def mlp(*widths: int) -> nn.Sequential:
     """A fully connected ReLU network, such as `mlp(64, 32, 10)`: 64 inputs, 10 classes.

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from lrlib import plots
+from lrlib.notebook import plots
 from lrlib.plateau import decisions
 from lrlib.schedules import Cosine, CosineRestarts, Exponential, Linear, StepDecay
 
@@ -29,7 +29,7 @@ def static_figure(name: str) -> tuple[str, str]:
 
 
 def _first_look() -> Picture:
-    from lrlib.explorers import data
+    from lrlib.notebook.explorers import data
 
     grid = data("first-look")
     figure, axes = plots.figure()

@@ -6,16 +6,18 @@ machine, and notebook comparison skips them. What must not differ is the claim, 
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from lrlib import _checks
+from lrlib.lab.stats import Interval
+from lrlib.param_groups import GroupSummary
+
+__all__ = ["claim", "glue", "group_table", "measured", "table"]
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,100 +66,39 @@ def claim(sentence: str, holds: bool | np.bool_, evidence: str = "") -> Claim:
       half is ≈0.5
     """
     if not isinstance(holds, bool | np.bool_):
-        raise _checks.refuse_type("claim", "holds", holds, "True or False")
+        raise _checks.refuse("claim", "holds", holds, "True or False", TypeError)
     if not holds:
         raise ClaimError(f"no longer true: {sentence}" + (f" ({evidence})" if evidence else ""))
     return Claim(sentence, evidence)
 
 
-def measured(value: float | Difference, spec: str = ".3g", percent: bool = False) -> str:
-    """A measured number as text, marked with ≈; a `Difference` with its interval.
+def measured(value: float | Interval, spec: str = ".3g", percent: bool = False) -> str:
+    """A measured number as text, marked with ≈; a `Interval` with its interval.
 
     With `percent`, a share is written in percent, and a difference of shares in points. `spec` is
     Python's format of a number, without a width. Raises ValueError for any other.
 
     >>> measured(0.98765, ".1f", percent=True), measured(-1234.5, ",.0f")
     ('≈98.8%', '≈−1,234')
-    >>> measured(Difference(0.0241, 0.0057, n=32), "+.1f", percent=True)
+    >>> measured(Interval(0.0241, 0.0057, n=32), "+.1f", percent=True)
     '≈+2.4 ± 0.6 points'
     """
     if not isinstance(percent, bool | np.bool_):
-        raise _checks.refuse_type("measured", "percent", percent, "True or False")
+        raise _checks.refuse("measured", "percent", percent, "True or False", TypeError)
     if not isinstance(spec, str) or not SPEC.fullmatch(spec):
         rule = "a format of numbers with e, f or g and no width, such as '.3g' or '+,.1f'"
         raise _checks.refuse("measured", "spec", spec, rule)
     scale = 100.0 if percent else 1.0
-    if isinstance(value, Difference):
+    if isinstance(value, Interval):
         half = f"{value.half_width * scale:{spec.lstrip('+')}}".replace("-", "−")
         return f"{measured(value.mean * scale, spec)} ± {half}{' points' if percent else ''}"
-    number = _checks.array("measured", "value", value, "a number or a Difference")
+    number = _checks.array("measured", "value", value, "a number or an Interval")
     if number.ndim:
-        raise _checks.refuse_type("measured", "value", value, "a number or a Difference")
+        raise _checks.refuse("measured", "value", value, "a number or an Interval", TypeError)
     text = f"{float(number) * scale:{spec}}"
     if float(text.replace(",", "")) == 0:
         text = f"{0:{spec}}"  # −0.0 says nothing that 0.0 doesn't
     return f"≈{text}{'%' if percent else ''}".replace("-", "−")
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A mean (of differences), its 95 % interval mean ± half_width, and the n it rests on."""
-
-    mean: float
-    half_width: float
-    n: int
-
-    @property
-    def low(self) -> float:
-        return self.mean - self.half_width
-
-    @property
-    def high(self) -> float:
-        return self.mean + self.half_width
-
-    def __str__(self) -> str:
-        return f"{measured(self)} (95 % interval, n = {self.n})"
-
-
-def interval(values: ArrayLike) -> Difference:
-    """The mean of independent values and its 95 % interval (Student's t).
-
-    >>> interval([1.0, 2.0, 3.0]).mean
-    2.0
-    """
-    from scipy.stats import t as student
-
-    rule = "a sequence of at least 2 numbers"
-    sample = _checks.array("interval", "values", values, rule)
-    if sample.ndim != 1 or len(sample) < 2:
-        raise _checks.refuse("interval", "values", values, rule)
-    quantile = float(student.ppf(0.975, len(sample) - 1))
-    error = float(sample.std(ddof=1)) / math.sqrt(len(sample))
-    return Difference(float(sample.mean()), quantile * error, len(sample))
-
-
-def paired_difference(a: ArrayLike, b: ArrayLike) -> Difference:
-    """The mean of a − b over pairs that share a seed, and its 95 % interval (Student's t).
-
-    What two runs with the same seed have in common (initial weights, order of batches) cancels,
-    so fewer seeds are needed than for two separate means. A pair with a NaN is an error: a run
-    that diverged must be counted, not dropped.
-
-    >>> difference = paired_difference([0.98, 0.97, 0.99], [0.96, 0.96, 0.96])
-    >>> round(difference.mean, 3), difference.low < 0.02 < difference.high, difference.n
-    (0.02, True, 3)
-    """
-    first = _checks.array("paired_difference", "a", a, "a sequence of numbers")
-    second = _checks.array("paired_difference", "b", b, "a sequence of numbers")
-    if first.shape != second.shape or first.ndim != 1:
-        shapes = f"{first.shape} and {second.shape}"
-        raise _checks.refuse(
-            "paired_difference", "a, b", shapes, "of one shape [n], one seed a pair"
-        )
-    if not (np.isfinite(first).all() and np.isfinite(second).all()):
-        rule = "finite: count a run that diverged as what it scores, don't drop it"
-        raise _checks.refuse("paired_difference", "a, b", "NaN or infinity", rule)
-    return interval(first - second)
 
 
 @dataclass(frozen=True)
@@ -193,7 +134,7 @@ def table(columns: dict[str, Sequence[str]], caption: str = "") -> Table:
 
     rule = "a dict from headings to columns, each a sequence of texts, all equally long"
     if not isinstance(columns, Mapping):
-        raise _checks.refuse_type("table", "columns", columns, rule)
+        raise _checks.refuse("table", "columns", columns, rule, TypeError)
     columns = {name: _checks.items("table", "columns", one, rule) for name, one in columns.items()}
     if len({len(column) for column in columns.values()}) > 1:
         raise _checks.refuse("table", "columns", columns, rule)
@@ -204,6 +145,36 @@ def table(columns: dict[str, Sequence[str]], caption: str = "") -> Table:
     return Table(pd.DataFrame(cells), caption)
 
 
+def group_table(rows: Sequence[GroupSummary]) -> Table:
+    """The audit of `lrlib.summary` as a table, with its total in the caption.
+
+    >>> from torch import nn
+    >>> model = nn.Linear(4, 2)
+    >>> group_table(summary([{"params": list(model.parameters()), "lr": 0.1}], model))
+    10 trainable parameters in 1 group, each in exactly one.
+    group | parameters | count | lr | weight decay
+    0 | weight, bias | 10 | 0.1 | –
+    """
+    total = sum(row.count for row in rows)
+    return table(
+        {
+            "group": [row.group for row in rows],
+            "parameters": [_shortened(row.parameters) for row in rows],
+            "count": [f"{row.count:,}" for row in rows],
+            "lr": ["–" if row.lr is None else f"{row.lr:g}" for row in rows],
+            "weight decay": [
+                "–" if row.weight_decay is None else f"{row.weight_decay:g}" for row in rows
+            ],
+        },
+        caption=f"{total:,} trainable parameters in {len(rows)} "
+        f"group{'s' if len(rows) != 1 else ''}, each in exactly one.",
+    )
+
+
+def _shortened(names: Sequence[str]) -> str:
+    return ", ".join(names if len(names) <= 4 else [*names[:3], f"… {len(names) - 3} more"])
+
+
 def glue(name: str, value: str) -> None:
     """Keeps a text under a name, for the narrative to print: {measured}`notebook/name`.
 
@@ -212,7 +183,9 @@ def glue(name: str, value: str) -> None:
     from IPython.display import display
 
     if not isinstance(value, str):
-        raise _checks.refuse_type("glue", "value", value, "text, such as measured(0.5, '.2f')")
+        raise _checks.refuse(
+            "glue", "value", value, "text, such as measured(0.5, '.2f')", TypeError
+        )
     prefix = "application/papermill.record/"  # a type that no front end displays
     display(
         {f"{prefix}text/plain": value},

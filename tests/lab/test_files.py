@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lrlib._files import remove_leftovers, written_whole
+from lrlib.lab.files import remove_leftovers, written_whole
 
 YESTERDAY = time.time() - 25 * 60 * 60
 

@@ -12,8 +12,9 @@ from torch import nn
 from torch.nn import functional as F
 
 import lrlib
-from lrlib import Cosine, load, mlp, seeded
-from lrlib.training import History, batch_order, evaluate, fit, resume, save
+from lrlib import Cosine, lab
+from lrlib.lab import load, mlp, seeded
+from lrlib.lab.training import History, batch_order, evaluate, fit, resume, save
 
 DATA = load("digits")
 MAKERS = {
@@ -191,11 +192,11 @@ def test_bad_arguments_are_named(argument: str, value) -> None:
 
 def test_the_device_can_be_chosen(monkeypatch) -> None:
     monkeypatch.setenv("LRLIB_DEVICE", "cpu")
-    assert lrlib.device() == torch.device("cpu")
+    assert lab.device() == torch.device("cpu")
     monkeypatch.setenv("LRLIB_DEVICE", "gpu please")
     with pytest.raises(ValueError, match="LRLIB_DEVICE='gpu please'"):
-        lrlib.device()
+        lab.device()
     if not torch.cuda.is_available():
         monkeypatch.setenv("LRLIB_DEVICE", "cuda")
         with pytest.raises(ValueError, match="no CUDA device"):
-            lrlib.device()
+            lab.device()

@@ -19,11 +19,20 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from lrlib import _checks
-from lrlib._files import written_whole
-from lrlib.datasets import Dataset, Split
+from lrlib.lab.data import Dataset, Split
+from lrlib.lab.files import written_whole
 from lrlib.plateau import PlateauRule
 from lrlib.rates import current_lrs, set_lr
 from lrlib.schedules import Constant, Schedule
+
+__all__ = [
+    "History",
+    "batches",
+    "evaluate",
+    "fit",
+    "resume",
+    "save",
+]
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,7 +132,8 @@ def fit(
     generator depends on seed, epoch and step alone. With the `history` of an earlier call (see
     `resume`) the run goes on where that one ended.
 
-    >>> from lrlib import Cosine, load, mlp, seeded
+    >>> from lrlib import Cosine
+    >>> from lrlib.lab import load, mlp, seeded
     >>> data, model = load("digits", device="cpu"), seeded(lambda: mlp(64, 32, 10), seed=0)
     >>> sgd = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     >>> history = fit(model, data, sgd, epochs=3, schedule=Cosine(3 * data.steps_per_epoch(32)))
@@ -135,9 +145,9 @@ def fit(
     seed = _checks.seed("fit", seed)
     schedule = Constant() if schedule is None else schedule
     if not isinstance(schedule, Schedule):
-        raise _checks.refuse_type("fit", "schedule", schedule, "an lrlib schedule")
+        raise _checks.refuse("fit", "schedule", schedule, "an lrlib schedule", TypeError)
     if plateau is not None and not isinstance(plateau, PlateauRule):
-        raise _checks.refuse_type("fit", "plateau", plateau, "a PlateauRule")
+        raise _checks.refuse("fit", "plateau", plateau, "a PlateauRule", TypeError)
     history = History() if history is None else history
     base_lrs = [
         float(group.setdefault("initial_lr", group["lr"])) for group in optimizer.param_groups
@@ -186,7 +196,7 @@ def _with_bar(epochs: range, total: int) -> Iterator[int]:
 def evaluate(model: nn.Module, split: Split, batch_size: int = 4096) -> Evaluation:
     """The model's mean loss and accuracy on a split, in evaluation mode.
 
-    >>> from lrlib import load, mlp
+    >>> from lrlib.lab import load, mlp
     >>> 0.0 <= evaluate(mlp(64, 10), load("digits", device="cpu").validation).accuracy <= 1.0
     True
     """

@@ -17,8 +17,8 @@ import pytest
 import torch
 from torchvision import datasets as vision
 
-from lrlib import DataError, load
-from lrlib.datasets import NAMES, _build, _moments, data_folder
+from lrlib.lab import DataError, load
+from lrlib.lab.data import NAMES, _build, _moments, data_folder
 
 
 def test_digits_are_split_fixed_and_stratified() -> None:

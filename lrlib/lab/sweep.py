@@ -20,13 +20,15 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from lrlib import _checks
-from lrlib.datasets import Dataset, Split
+from lrlib.lab.data import Dataset, Split
+from lrlib.lab.models import seeded
+from lrlib.lab.training import batch_order
 from lrlib.lr_dropout import put_back
-from lrlib.models import seeded
 from lrlib.param_groups import match_names
 from lrlib.plateau import PlateauRule
 from lrlib.schedules import Constant, Schedule
-from lrlib.training import batch_order
+
+__all__ = ["Run", "Runs", "fit_many", "grid"]
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,11 +74,11 @@ class Run:
 
     def __post_init__(self) -> None:
         if not isinstance(self.schedule, Schedule):
-            raise _checks.refuse_type("Run", "schedule", self.schedule, "an lrlib schedule")
+            raise _checks.refuse("Run", "schedule", self.schedule, "an lrlib schedule", TypeError)
         if not isinstance(self.label, str):
-            raise _checks.refuse_type("Run", "label", self.label, "a string")
+            raise _checks.refuse("Run", "label", self.label, "a string", TypeError)
         if not isinstance(self.plateau, PlateauRule | None):
-            raise _checks.refuse_type("Run", "plateau", self.plateau, "a PlateauRule or None")
+            raise _checks.refuse("Run", "plateau", self.plateau, "a PlateauRule or None", TypeError)
         if self.plateau and isinstance(self.plateau.min_lr, tuple):
             raise _checks.refuse("Run", "plateau", self.plateau, "a rule with a single min_lr")
         keep = _checks.number("Run", "keep", self.keep, high=1.0, above=True)
@@ -86,7 +88,7 @@ class Run:
         if self.scales is not None:
             rule = "a dict from name patterns to factors, such as {'7.*': 1, '*': 0.1}"
             if not isinstance(self.scales, Mapping) or not self.scales:
-                raise _checks.refuse_type("Run", "scales", self.scales, rule)
+                raise _checks.refuse("Run", "scales", self.scales, rule, TypeError)
             checked = {
                 k: _checks.number("Run", f"scales: {k!r}", v) for k, v in self.scales.items()
             }
@@ -103,7 +105,7 @@ def grid(
     """
     if not isinstance(schedules, Mapping):
         rule = "a dict from labels to schedules, such as {'constant': Constant()}"
-        raise _checks.refuse_type("grid", "schedules", schedules, rule)
+        raise _checks.refuse("grid", "schedules", schedules, rule, TypeError)
     rates = [
         _checks.number("grid", "base_lrs", rate)
         for rate in _checks.items("grid", "base_lrs", base_lrs, "a sequence of rates")
@@ -208,7 +210,8 @@ def fit_many(
     Raises ValueError where the model can't be stacked (batch-norm statistics, dropout) or the
     optimizer has an option that is not supported, and says which.
 
-    >>> from lrlib import Cosine, load, mlp
+    >>> from lrlib import Cosine
+    >>> from lrlib.lab import load, mlp
     >>> data = load("digits", device="cpu")
     >>> sweep = grid({"cosine": Cosine(2 * data.steps_per_epoch(32))}, [0.1, 0.3], range(4))
     >>> result = fit_many(lambda: mlp(64, 32, 10), data, sweep, epochs=2)
@@ -220,10 +223,10 @@ def fit_many(
         raise _checks.refuse("fit_many", "runs", runs, "at least one Run")
     for run in runs:
         if not isinstance(run, Run):
-            raise _checks.refuse_type("fit_many", "runs", run, "a Run")
+            raise _checks.refuse("fit_many", "runs", run, "a Run", TypeError)
     epochs = _checks.integer("fit_many", "epochs", epochs, low=1)
     batch_size = _checks.integer("fit_many", "batch_size", batch_size, low=1)
-    _checks.choice("fit_many", "validate", validate, ("epoch", "end"))
+    _checks.choice("fit_many", "validate", validate, allowed=("epoch", "end"))
     if validate == "end" and any(run.plateau for run in runs):
         rule = "'epoch' where a run has a plateau rule, which needs every epoch's metric"
         raise _checks.refuse("fit_many", "validate", validate, rule)

@@ -16,7 +16,8 @@ import pytest
 import torch
 
 import lrlib.__main__ as command
-from lrlib import Cosine, fit, load, mlp, seeded
+from lrlib import Cosine
+from lrlib.lab import fit, load, mlp, seeded
 
 QUICK = ["--epochs", "2", "--batch-size", "128"]
 

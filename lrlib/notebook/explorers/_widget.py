@@ -7,8 +7,8 @@ from typing import Any
 import anywidget
 import traitlets
 
-from lrlib import explorers
-from lrlib.explorers import first_look
+from lrlib.notebook import explorers
+from lrlib.notebook.explorers import first_look
 
 
 class Explorer(anywidget.AnyWidget):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 if TYPE_CHECKING:
-    from lrlib.explorers._widget import Explorer
+    from lrlib.notebook.explorers._widget import Explorer
 
 _HERE = Path(__file__).parent
 
@@ -35,15 +35,15 @@ NAMES: dict[str, tuple[str, ...]] = {
 def explorer(name: str, **state: Any) -> Explorer:
     """A live figure with controls, for a notebook: move a slider, and the curve follows.
 
-    `name` is one of `lrlib.explorers.NAMES`. `state` sets controls by their names; what a control
-    doesn't allow is moved to the nearest value that it does.
+    `name` is one of `explorers.NAMES`. `state` sets controls by their names; what a control doesn't
+    allow is moved to the nearest value that it does.
 
     >>> figure = explorer("composer", steps=200, main="Linear")
     >>> figure.state["steps"]
     200
     """
     _known("explorer", name)
-    from lrlib.explorers._widget import Explorer, FirstLook
+    from lrlib.notebook.explorers._widget import Explorer, FirstLook
 
     return (FirstLook if name == "first-look" else Explorer)(name, state)
 
@@ -73,7 +73,7 @@ def stylesheet() -> str:
 def html(name: str, state: dict[str, Any] | None = None) -> str:
     """A page's part: the data, and a static figure that `script` replaces where scripts run."""
     _known("html", name)
-    from lrlib.explorers._figures import static_figure
+    from lrlib.notebook.explorers._figures import static_figure
 
     svg, alt = static_figure(name)
     # In a script element only "</" and "<!--" have a meaning.
@@ -95,7 +95,7 @@ def data(name: str) -> dict[str, Any]:
     """What the explorer looks up: the recorded trainings of `first-look`, nothing for others."""
     if name != "first-look":
         return {}
-    from lrlib.recorded import recorded
+    from lrlib.notebook.records import recorded
 
     return {**recorded("a-real-network")["data"], "live": False}
 

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lrlib import claim, glue, interval, measured, paired_difference, table
-from lrlib.claims import MEASURED, ClaimError, Difference
+from lrlib.lab import interval, paired_difference
+from lrlib.notebook import claim, glue, measured, table
+from lrlib.notebook.outputs import MEASURED, ClaimError, Interval
 
 
 def test_a_false_claim_fails_and_names_itself() -> None:
@@ -37,13 +38,13 @@ def test_a_claim_shows_as_text_and_as_html() -> None:
     st.one_of(st.none(), st.floats(0, 1e6)),
 )
 def test_what_measured_writes_is_what_the_comparison_skips(value, spec, percent, half) -> None:
-    number = value if half is None else Difference(value, half, 5)
+    number = value if half is None else Interval(value, half, 5)
     text = measured(number, spec, percent)
     assert MEASURED.sub("#", text) in ("#", "# points")
 
 
 @pytest.mark.parametrize("spec", ["", "9f", "2147483648", ".999f", "%", "d", "s", 3, None])
-@pytest.mark.parametrize("value", [0.5, Difference(0.5, 0.1, 5)])
+@pytest.mark.parametrize("value", [0.5, Interval(0.5, 0.1, 5)])
 def test_a_measured_number_is_not_padded_nor_written_in_other_ways(value, spec) -> None:
     with pytest.raises(ValueError, match=r"measured\(spec="):
         measured(value, spec)

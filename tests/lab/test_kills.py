@@ -24,7 +24,7 @@ import torch
 
 pytestmark = pytest.mark.long
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def start(*command: str | Path, **options: Any) -> subprocess.Popen[bytes]:
@@ -105,7 +105,7 @@ def test_make_execute_twelve_times(tmp_path: Path) -> None:
 FETCH = """
 import json, sys
 from torchvision import datasets as vision
-from lrlib import load
+from lrlib.lab import load
 mirror, resources = sys.argv[1], json.loads(sys.argv[2])
 vision.MNIST.mirrors = [mirror]
 vision.MNIST.resources = [tuple(pair) for pair in resources]

@@ -6,6 +6,8 @@ import os
 
 import torch
 
+__all__ = ["device"]
+
 
 def device() -> torch.device:
     """The device that everything in the book uses.

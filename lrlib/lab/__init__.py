@@ -1,0 +1,26 @@
+"""The laboratory: data, networks, a training loop, and many trainings at once.
+
+Needs `pip install "lrlib[lab]"`. What takes time to import (scikit-learn, torchvision, pandas) is
+loaded when it is first used.
+"""
+
+from lrlib._extras import require
+
+require("lab", "joblib", "pandas", "platformdirs", "scipy", "sklearn", "torchvision", "tqdm")
+
+from lrlib.lab import data, devices, models, stats, sweep, training  # noqa: E402
+from lrlib.lab.data import *  # noqa: E402
+from lrlib.lab.devices import *  # noqa: E402
+from lrlib.lab.models import *  # noqa: E402
+from lrlib.lab.stats import *  # noqa: E402
+from lrlib.lab.sweep import *  # noqa: E402
+from lrlib.lab.training import *  # noqa: E402
+
+__all__ = [
+    *data.__all__,
+    *devices.__all__,
+    *models.__all__,
+    *stats.__all__,
+    *sweep.__all__,
+    *training.__all__,
+]
