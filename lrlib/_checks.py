@@ -15,6 +15,9 @@ from typing import Annotated, Any, get_type_hints
 import numpy as np
 from numpy.typing import NDArray
 
+# (owner, name, value) → the value, or an error.
+Check = Callable[[str, str, Any], Any]
+
 # Counts and positions up to here, and their sums, are exact as floats and fit 64 bits.
 LARGEST = 2**53
 
@@ -75,11 +78,15 @@ def instance(owner: str, name: str, value: Any, *, kind: Any, rule: str) -> Any:
     return value
 
 
-def choice(owner: str, name: str, value: Any, *, allowed: tuple[str, ...]) -> str:
-    """`value` if it is one of `allowed`."""
-    if not isinstance(value, str) or value not in allowed:
-        raise refuse(owner, name, value, " or ".join(map(repr, allowed)))
-    return value
+def one_of(*allowed: str) -> Check:
+    """The check of a string that must be one of these."""
+
+    def checked(owner: str, name: str, value: Any) -> str:
+        if not isinstance(value, str) or value not in allowed:
+            raise refuse(owner, name, value, " or ".join(map(repr, allowed)))
+        return value
+
+    return checked
 
 
 def items(owner: str, name: str, value: Any, rule: str) -> tuple[Any, ...]:
@@ -100,11 +107,21 @@ def array(owner: str, name: str, value: Any, rule: str) -> NDArray[np.float64]:
         raise refuse(owner, name, value, rule, TypeError) from None
 
 
-def function(owner: str, name: str, value: Any, rule: str) -> Any:
-    """`value` if it can be called."""
-    if not callable(value):
-        raise refuse(owner, name, value, rule, TypeError)
-    return value
+def each(check: Check, least: int = 0) -> Check:
+    """The check of a sequence of at least so many items, each of which passes `check`."""
+
+    def checked(owner: str, name: str, value: Any) -> tuple[Any, ...]:
+        found = items(owner, name, value, "a sequence")
+        if len(found) < least:
+            raise refuse(owner, name, value, f"a sequence of at least {least}")
+        return tuple(check(owner, name, item) for item in found)
+
+    return checked
+
+
+def optional(check: Check) -> Check:
+    """The check of a value that may be None."""
+    return lambda owner, name, value: None if value is None else check(owner, name, value)
 
 
 # --- Checks as types ---------------------------------------------------------------------------
@@ -125,7 +142,7 @@ def seed(owner: str, value: Any) -> int:
 
 
 @cache
-def _checks_of(kind: type) -> dict[str, Callable[[str, str, Any], Any]]:
+def _checks_of(kind: type[object]) -> dict[str, Check]:
     hints = get_type_hints(kind, include_extras=True)
     return {
         name: check for name, hint in hints.items() for check in getattr(hint, "__metadata__", ())
@@ -135,5 +152,5 @@ def _checks_of(kind: type) -> dict[str, Callable[[str, str, Any], Any]]:
 def check_fields(record: Any) -> None:
     """Replaces each field of a frozen dataclass by what the check in its type makes of it."""
     owner = type(record).__name__
-    for name, check in _checks_of(type(record)).items():
+    for name, check in _checks_of(type(record)).items():  # type: ignore[arg-type]
         object.__setattr__(record, name, check(owner, name, getattr(record, name)))

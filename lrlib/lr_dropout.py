@@ -1,13 +1,16 @@
-"""Learning-rate dropout: in every step, a random part of the coordinates stays where it is.
+"""Learning-rate dropout: at every step a random mask leaves some of the coordinates unchanged.
 
-The inner optimizer takes its step as always, so that its state sees the whole gradient; then the
-coordinates that lost the draw get their old values back, to the last bit. Nothing is rescaled.
+The inner optimizer takes its step as always, so that its state sees the whole gradient. Then the
+dropped coordinates are restored to their old values, to the last bit. Nothing is rescaled.
+
+Step hooks on the inner optimizer would be shorter. But `copy.deepcopy` and `pickle` drop an
+optimizer's hooks without a word, and the copy would train without dropout.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,37 +20,31 @@ from lrlib import _checks
 
 __all__ = ["LRDropout"]
 
-# At most so many words of random bits are drawn at a time: they and the stretches that they mask
-# should stay in the cache, and still be long enough to hide the cost of a call.
+# At most this many words of random bits are drawn at a time: they and the weights that they mask
+# should stay in the cache, and still be enough to hide the cost of a call.
 _BLOCK = 2**20
 
-# Below this number of weights the plain way is as fast as the one by bits.
+# Below this number of weights in a tensor, masks of bits are no faster.
 _LARGE = 2**17
 
-# Integers as wide as a weight: its bits are put back, whatever they mean.
+# Integers as wide as a weight: its bits are restored, whatever they mean.
 _INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 
-
-class _Batch(NamedTuple):
-    """What weights must have in common to be masked in one go."""
-
-    keep: float
-    device: torch.device
-    dtype: torch.dtype
-    by_bits: bool
+# What weights must have in common to be masked together: keep, device, dtype.
+_Batch = tuple[float, torch.device, torch.dtype]
 
 
 class LRDropout(Optimizer):
     """Any torch optimizer, with learning-rate dropout (Lin et al., 2019).
 
-    Each coordinate keeps its update with probability `keep`, drawn anew in every step; a
-    parameter group may bring its own `keep`. This is an optimizer itself: schedulers, closures,
-    `GradScaler` and `state_dict` work on it, and `inner` is the one that it was given. A weight
+    Each coordinate keeps its update with probability `keep`, drawn anew at every step; a parameter
+    group may have its own `keep`. This is an optimizer itself: schedulers, closures, `GradScaler`,
+    `state_dict`, `copy` and `pickle` work on it, and `inner` is the one that it was given. A weight
     decay that the inner optimizer applies to the weights is a part of the update.
 
     The masks come from `generator`, or from one of its own that is seeded with
-    `torch.initial_seed()`; other random numbers are neither used nor disturbed. Its state is in
-    the `state_dict`.
+    `torch.initial_seed()`; other random numbers are neither used nor disturbed. The generator's
+    state is in the `state_dict`.
 
     Raises TypeError for LBFGS, which searches along a line and relies on having gone there.
 
@@ -62,25 +59,17 @@ class LRDropout(Optimizer):
     def __init__(
         self, optimizer: Optimizer, keep: float = 0.5, generator: torch.Generator | None = None
     ) -> None:
-        if not isinstance(optimizer, Optimizer):
-            raise _checks.refuse(
-                "LRDropout", "optimizer", optimizer, "a torch optimizer", TypeError
-            )
-        if isinstance(optimizer, LBFGS | LRDropout):
-            rule = "an optimizer that takes one step at a time, not " + (
-                "LBFGS, whose line search relies on having gone where it meant to"
-                if isinstance(optimizer, LBFGS)
-                else "LRDropout again: one mask is enough"
-            )
+        if not isinstance(optimizer, Optimizer) or isinstance(optimizer, LBFGS | LRDropout):
+            rule = "a torch optimizer; not LBFGS, whose line search relies on having gone where it "
+            rule += "meant to, and not LRDropout again, since one mask is enough"
             raise _checks.refuse("LRDropout", "optimizer", type(optimizer), rule, TypeError)
         if generator is not None and not isinstance(generator, torch.Generator):
             raise _checks.refuse(
                 "LRDropout", "generator", generator, "a torch.Generator", TypeError
             )
-        keep = _share(keep)
         # The base class gives what torch expects of an optimizer (hooks, profiling); groups and
         # state are those of the inner one, not copies.
-        super().__init__(optimizer.param_groups, {**optimizer.defaults, "keep": keep})
+        super().__init__(optimizer.param_groups, {**optimizer.defaults, "keep": _share(keep)})
         self.inner = optimizer
         self._adopt()
         seed = torch.initial_seed() if generator is None else generator.initial_seed()
@@ -106,33 +95,27 @@ class LRDropout(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One step of the inner optimizer, after which the dropped coordinates are put back."""
-        # A closure makes the gradients only during the step.
-        batches = self._batches(lambda weight: weight.grad is not None or closure is not None)
-        olds = [self._remember(batch, weights) for batch, weights in batches.items()]
-        loss = self.inner.step() if closure is None else self.inner.step(closure)
-        for (batch, weights), old in zip(batches.items(), olds, strict=True):
-            put_back(weights, old, batch.keep, self._generator(batch.device), batch.by_bits)
-        return loss
-
-    def _batches(self, may_move: Callable[[Tensor], bool]) -> dict[_Batch, list[Tensor]]:
-        """The weights to mask, those together that can be masked in one go."""
+        """One step of the inner optimizer, after which the dropped coordinates are restored."""
         batches: dict[_Batch, list[Tensor]] = {}
         for group in self.param_groups:
             for weight in group["params"]:
-                if group["keep"] < 1 and may_move(weight):
-                    plain = weight.is_contiguous() and weight.is_floating_point()
-                    by_bits = plain and weight.device.type == "cpu" and weight.itemsize > 1
-                    batch = _Batch(group["keep"], weight.device, weight.dtype, by_bits)
+                # A closure makes the gradients only during the step.
+                if group["keep"] < 1 and (weight.grad is not None or closure is not None):
+                    batch = (group["keep"], weight.device, weight.dtype)
                     batches.setdefault(batch, []).append(weight.detach())
-        return batches
+        olds = [self._remember(batch, weights) for batch, weights in batches.items()]
+        loss = self.inner.step() if closure is None else self.inner.step(closure)
+        for (batch, weights), old in zip(batches.items(), olds, strict=True):
+            restore_dropped(weights, old, batch[0], self._generator(batch[1]))
+        return loss
 
     def _remember(self, batch: _Batch, weights: list[Tensor]) -> Tensor:
         """The weights' values in one row."""
-        # The same memory in every step: fresh memory costs more than the copy.
+        # The same memory at every step: fresh memory costs more than the copy.
         old, count = self._old.get(batch), sum(weight.numel() for weight in weights)
         if old is None or len(old) != count:
-            old = self._old[batch] = torch.empty(count, device=batch.device, dtype=batch.dtype)
+            _, device, dtype = batch
+            old = self._old[batch] = torch.empty(count, device=device, dtype=dtype)
         return torch.cat([weight.reshape(-1) for weight in weights], out=old)
 
     def _generator(self, device: torch.device) -> torch.Generator:
@@ -149,8 +132,8 @@ class LRDropout(Optimizer):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restores the inner optimizer and the generators, so that the same masks follow.
 
-        Raises ValueError where the state comes from an optimizer without learning-rate dropout;
-        load that into `inner`.
+        Raises ValueError if the state comes from an optimizer without learning-rate dropout; load
+        that into `inner`.
         """
         if "lr_dropout" not in state_dict:
             raise ValueError(
@@ -160,10 +143,14 @@ class LRDropout(Optimizer):
         rest = {key: value for key, value in state_dict.items() if key != "lr_dropout"}
         self.inner.load_state_dict(rest)
         self._adopt()
-        dropout = state_dict["lr_dropout"]
-        self._seed = int(dropout["seed"])
-        for name, state in dropout["masks"].items():
+        self._seed = int(state_dict["lr_dropout"]["seed"])
+        for name, state in state_dict["lr_dropout"]["masks"].items():
             self._generator(torch.device(name)).set_state(state.cpu())
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy or a pickle needs."""
+        own = {"inner": self.inner, "_seed": self._seed, "_generators": self._generators}
+        return {**super().__getstate__(), **own, "_old": {}}
 
 
 def _share(keep: Any) -> float:
@@ -177,66 +164,52 @@ def _random(count: int, kind: torch.dtype, generator: torch.Generator) -> Tensor
     return words.random_(-(2**63), None, generator=generator).view(kind)[:count]
 
 
-def put_back(
-    weights: list[Tensor],
-    old: Tensor,
-    keep: float,
-    generator: torch.Generator,
-    by_bits: bool = True,
+def restore_dropped(
+    weights: list[Tensor], old: Tensor, keep: float, generator: torch.Generator
 ) -> None:
     """Gives the dropped coordinates of all weights their values in `old`, which has them in a row.
 
-    `by_bits` says that those in the processor's memory are contiguous and real.
+    Weights of one device and dtype; `old` has as many numbers as they have together.
     """
-    if by_bits and old.device.type == "cpu" and len(old) >= _LARGE:
-        _put_back_by_bits(weights, old, keep, generator)
-    else:
-        _put_back_plainly(weights, old, keep, generator)
+    sizes = [weight.numel() for weight in weights]
+    small: list[tuple[Tensor, Tensor]] = []
+    for weight, before in zip(weights, old.split(sizes), strict=True):
+        plain = weight.is_contiguous() and weight.is_floating_point() and weight.itemsize > 1
+        if plain and weight.device.type == "cpu" and weight.numel() >= _LARGE:
+            _restore_by_bits(weight.view(-1), before, keep, generator)
+        else:
+            small.append((weight, before))
+    if small:
+        new = torch.cat([weight.reshape(-1) for weight, _ in small])
+        limit = min(round(keep * 2**32) - 2**31, 2**31 - 1)
+        kept = _random(len(new), torch.int32, generator) < limit
+        torch.where(kept, new, torch.cat([before for _, before in small]), out=new)
+        pieces = new.split([before.numel() for _, before in small])
+        shaped = [
+            piece.view(weight.shape) for piece, (weight, _) in zip(pieces, small, strict=True)
+        ]
+        torch._foreach_copy_([weight for weight, _ in small], shaped)
 
 
-def _put_back_plainly(
-    weights: list[Tensor], old: Tensor, keep: float, generator: torch.Generator
-) -> None:
-    new = torch.cat([weight.reshape(-1) for weight in weights])
-    kept = _random(len(new), torch.int32, generator) < min(round(keep * 2**32) - 2**31, 2**31 - 1)
-    torch.where(kept, new, old, out=new)
-    pieces = new.split([weight.numel() for weight in weights])
-    shaped = [piece.view(weight.shape) for piece, weight in zip(pieces, weights, strict=True)]
-    torch._foreach_copy_(weights, shaped)
+def _restore_by_bits(new: Tensor, old: Tensor, keep: float, generator: torch.Generator) -> None:
+    """The same with one random *bit* per coordinate, if keep is ½.
 
-
-def _put_back_by_bits(
-    weights: list[Tensor], old: Tensor, keep: float, generator: torch.Generator
-) -> None:
-    """The same with one random *bit* a coordinate if keep is ½, and without gathering.
-
-    Random numbers and `torch.where` would each cost more than the step itself. So the weights,
-    one after the other, are seen as 32 stretches: bit i of a word, spread over the whole word by
-    shifting it to the sign and back, is the mask of one coordinate of stretch i: 0, or -1 where
-    it was dropped. As integers, which wrap around, new + (new - old) · mask is then new, or old.
+    Random numbers and `torch.where` each cost more than the step itself. So the row of weights is
+    seen as 32 stretches, and bit i of a random word is the mask of one coordinate of stretch i:
+    shifted to the sign and back, it fills the word with 0 (kept) or -1 (dropped). As integers,
+    which wrap around, new + (new - old) · mask is then new or old.
     """
-    kind = _INTEGERS[old.itemsize]
-    width = 8 * old.itemsize
-    old = old.view(kind)
-    draws = -(-len(old) // (width * _BLOCK))
-    block = -(-len(old) // (width * draws))
-    mask, change = torch.empty((2, block), dtype=kind)
-    done = 0
-    for weight in weights:
-        new = weight.view(-1).view(kind)
-        start = 0
-        while start < len(new):
-            bit, at = divmod(done % (block * width), block)
-            if at == 0:
-                if bit == 0:
-                    dropped = _bernoulli(block, 1 - keep, kind, generator)
-                torch.bitwise_left_shift(dropped, width - 1 - bit, out=mask)
-                mask.bitwise_right_shift_(width - 1)
-            count = min(len(new) - start, block - at)
-            piece = new[start : start + count]
-            changed = torch.sub(piece, old[done : done + count], out=change[:count])
-            piece.addcmul_(changed, mask[at : at + count])
-            start, done = start + count, done + count
+    kind, width = _INTEGERS[new.itemsize], 8 * new.itemsize
+    length = min(-(-len(new) // width), _BLOCK)
+    mask, change = torch.empty((2, length), dtype=kind)
+    pairs = zip(new.view(kind).split(length), old.view(kind).split(length), strict=True)
+    for i, (piece, before) in enumerate(pairs):
+        if i % width == 0:
+            dropped = _bernoulli(length, 1 - keep, kind, generator)
+        torch.bitwise_left_shift(dropped, width - 1 - i % width, out=mask)
+        mask.bitwise_right_shift_(width - 1)
+        changed = torch.sub(piece, before, out=change[: len(piece)])
+        piece.addcmul_(changed, mask[: len(piece)])
 
 
 def _bernoulli(count: int, share: float, kind: torch.dtype, generator: torch.Generator) -> Tensor:

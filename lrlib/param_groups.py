@@ -100,26 +100,18 @@ def layerwise_decay(
     if layers is None:
         layers = list(dict.fromkeys(name.split(".")[0] for name in named))
     prefixes = _checks.items("layerwise_decay", "layers", layers, "name prefixes, input to output")
-    patterns = {name: prefix for prefix in prefixes for name in (prefix, f"{prefix}.*")}
-    used = {
-        pattern: None for pattern in patterns if any(fnmatchcase(name, pattern) for name in named)
-    }
-    idle = [prefix for prefix in prefixes if not {prefix, f"{prefix}.*"} & used.keys()]
-    if idle:
-        rule = (
-            f"prefixes of parameters; {', '.join(map(repr, idle))} has none of {', '.join(named)}"
-        )
-        raise _checks.refuse("layerwise_decay", "layers", list(prefixes), rule)
-    matched = match_names("layerwise_decay", named, used)
-    depth = len(prefixes) - 1
-    return [
-        {
-            "params": [w for name, w in named.items() if patterns[matched[name]] == prefix],
-            "name": prefix,
-            "lr": lr * decay ** (depth - i),
-        }
-        for i, prefix in enumerate(prefixes)
-    ]
+    groups: list[Group] = []
+    left = dict(named)
+    for depth, prefix in enumerate(reversed(prefixes)):
+        mine = [name for name in left if f"{name}.".startswith(f"{prefix}.")]
+        if not mine:
+            rule = f"prefixes of parameters; {prefix!r} has none of {', '.join(left)}"
+            raise _checks.refuse("layerwise_decay", "layers", list(prefixes), rule)
+        params = [left.pop(name) for name in mine]
+        groups.insert(0, {"params": params, "name": prefix, "lr": lr * decay**depth})
+    if left:
+        raise ValueError(f"layerwise_decay: no layer holds {', '.join(left)}; add one to `layers`")
+    return groups
 
 
 def split_weight_decay(

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lrlib import _checks
-from lrlib._checks import Factor, Whole
+from lrlib._checks import Factor, Whole, one_of
 
 __all__ = ["PlateauRule", "decisions"]
 
@@ -68,13 +67,11 @@ class PlateauRule:
     (0.05, 0)
     """
 
-    mode: Annotated[str, partial(_checks.choice, allowed=("min", "max"))] = "min"
+    mode: Annotated[str, one_of("min", "max")] = "min"
     factor: Annotated[float, _reducing] = 0.1
     patience: Whole = 10
     threshold: Factor = 1e-4
-    threshold_mode: Annotated[str, partial(_checks.choice, allowed=("rel", "abs", "magnitude"))] = (
-        "rel"
-    )
+    threshold_mode: Annotated[str, one_of("rel", "abs", "magnitude")] = "rel"
     cooldown: Whole = 0
     min_lr: Annotated[float | tuple[float, ...], _one_or_per_group] = 0.0
     eps: Factor = 1e-8
@@ -87,15 +84,11 @@ class PlateauRule:
 
         The groups of one optimizer share their metric, runs have one each: `step` takes either.
         """
-        return self._start("start", "lr", lr)
-
-    def _start(self, owner: str, name: str, lr: ArrayLike) -> PlateauState:
-        rates = _checks.array(owner, name, lr, "a rate, or one for each group or run")
+        rates = _checks.array("start", "lr", lr, "a rate, or one for each group or run")
         if not (np.isfinite(rates).all() and (rates >= 0).all()):
-            raise _checks.refuse(owner, name, lr, "finite and of at least 0")
+            raise _checks.refuse("start", "lr", lr, "finite and of at least 0")
         if isinstance(self.min_lr, tuple) and rates.shape != (len(self.min_lr),):
-            rule = f"{len(self.min_lr)} rates, one for each min_lr"
-            raise _checks.refuse(owner, name, lr, rule)
+            raise _checks.refuse("start", "lr", lr, f"{len(self.min_lr)} rates, one per min_lr")
         worst = np.array(np.inf if self.mode == "min" else -np.inf)
         return PlateauState(rates, worst, np.array(0), np.array(0))
 
@@ -167,9 +160,7 @@ def decisions(
     """
     chosen = PlateauRule(**rule)
     values = _checks.items("decisions", "metrics", metrics, "a sequence of numbers")
-    state = chosen._start("decisions", "base_lr", base_lr)
-    if state.lr.ndim > 1:
-        raise _checks.refuse("decisions", "base_lr", base_lr, "a rate, or one for each group")
+    state = chosen.start(_one_or_per_group("decisions", "base_lr", base_lr))
     log = []
     for epoch, value in enumerate(values):
         given = _checks.array("decisions", "metrics", value, "a sequence of numbers")
@@ -181,7 +172,8 @@ def decisions(
         improved = bool(chosen.better(metric, before.best))
         bad = 0 if improved or before.cooldown > 0 else int(before.bad) + 1
         verdict = _verdict(chosen, before, state, improved, bad)
-        log.append(Decision(epoch, metric, bad, _plain(state.lr), verdict))
+        lr = tuple(state.lr.tolist()) if state.lr.ndim else float(state.lr)
+        log.append(Decision(epoch, metric, bad, lr, verdict))
     return log
 
 
@@ -205,10 +197,6 @@ def _verdict(
             + ("which is min_lr" if held.all() else "the change would be no more than eps")
         )
     return reason + f"reduced {_text(before.lr)} → {_text(after.lr)}"
-
-
-def _plain(lr: NDArray[np.float64]) -> float | tuple[float, ...]:
-    return float(lr) if lr.ndim == 0 else tuple(lr.tolist())
 
 
 def _text(lr: NDArray[np.float64]) -> str:

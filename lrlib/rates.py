@@ -1,13 +1,14 @@
 """Reading, setting and tracing the rates that an optimizer really uses.
 
-`trace` records what a torch scheduler did; `from_torch` says as a pure schedule what it will do;
-`to_torch` goes the other way. The tests hold the first two equal for every class.
+`trace` records what a torch scheduler did; `from_torch` returns the pure schedule that it follows;
+`to_torch` goes the other way. The tests hold the first two equal for every class of torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -47,31 +48,23 @@ def current_lrs(optimizer: Optimizer) -> list[float]:
     >>> current_lrs(torch.optim.SGD([torch.zeros(1)], lr=0.1))
     [0.1]
     """
-    return [float(group["lr"]) for group in _optimizer("current_lrs", optimizer).param_groups]
+    return [float(group["lr"]) for group in _groups("current_lrs", optimizer)]
 
 
 def set_lr(optimizer: Optimizer, lr: float | Sequence[float]) -> None:
     """Sets the rate of every parameter group: one number for all, or a sequence with one each.
 
     This is the whole of a manual schedule. A tensor-valued rate (as compiled and capturable
-    optimizers keep it) is filled in place.
+    optimizers keep it) is filled in place. If a rate is refused, none is set.
 
     >>> optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.1)
     >>> set_lr(optimizer, 0.01)
     >>> current_lrs(optimizer)
     [0.01]
     """
-    groups = _optimizer("set_lr", optimizer).param_groups
-    given: list[Any] = (
-        [lr] * len(groups)
-        if isinstance(lr, int | float | np.number)
-        else list(_checks.items("set_lr", "lr", lr, "a rate, or a sequence with one per group"))
-    )
-    if len(given) != len(groups):
-        raise _checks.refuse("set_lr", "lr", lr, f"one rate, or {len(groups)}, one per group")
-    # All are checked before the first is set, so that an error changes nothing.
-    checked = [_checks.number("set_lr", "lr", rate) for rate in given]
-    for group, rate in zip(groups, checked, strict=True):
+    groups = _groups("set_lr", optimizer)
+    rates = _one_per_group("set_lr", "lr", lr, groups, _checks.number)
+    for group, rate in zip(groups, rates, strict=True):
         if isinstance(group["lr"], torch.Tensor):
             group["lr"].fill_(rate)
         else:
@@ -93,25 +86,20 @@ def trace(
     """
     steps = _checks.integer("trace", "steps", steps)
     rule = "a function that makes a scheduler for an optimizer"
-    make_scheduler = _checks.function("trace", "make_scheduler", make_scheduler, rule)
-    one = isinstance(base_lrs, int | float | np.number)
-    rates = [base_lrs] if one else _checks.items("trace", "base_lrs", base_lrs, "rates")
+    _checks.instance("trace", "make_scheduler", make_scheduler, kind=Callable, rule=rule)
+    given = base_lrs if isinstance(base_lrs, Iterable) else [base_lrs]
     groups = []
-    for rate in rates:
+    for rate in _checks.each(_checks.number, least=1)("trace", "base_lrs", given):
         weight = torch.zeros(1, dtype=torch.float64, requires_grad=True)
         weight.grad = torch.zeros(1, dtype=torch.float64)
-        groups.append({"params": [weight], "lr": _checks.number("trace", "base_lrs", rate)})
-    if not groups:
-        raise _checks.refuse("trace", "base_lrs", base_lrs, "at least one rate")
+        groups.append({"params": [weight], "lr": rate})
     # Momentum, because CyclicLR and OneCycleLR move it unless they are told not to.
     optimizer = torch.optim.SGD(groups, lr=0.1, momentum=0.9)
     scheduler = make_scheduler(optimizer)
     _open_loop("trace", scheduler)
-    used: list[list[float]] = []
-    optimizer.register_step_pre_hook(
-        lambda optimizer, args, kwargs: used.append(current_lrs(optimizer))
-    )
+    used = []
     for step in range(steps):
+        used.append(current_lrs(optimizer))
         optimizer.step()
         if step < steps - 1:
             scheduler.step()
@@ -128,32 +116,31 @@ def to_torch(schedule: Schedule | Sequence[Schedule], optimizer: Optimizer) -> L
     >>> scheduler.get_last_lr()
     [0.05]
     """
-    groups = _optimizer("to_torch", optimizer).param_groups
-    given: list[Any] = (
-        [schedule] * len(groups)
-        if isinstance(schedule, Schedule)
-        else list(_checks.items("to_torch", "schedule", schedule, "schedules"))
-    )
-    for one in given:
-        if not isinstance(one, Schedule):
-            raise _checks.refuse(
-                "to_torch", "schedule", one, "a schedule, or one per group", TypeError
-            )
-    if len(given) != len(groups):
-        rule = f"one schedule, or {len(groups)}, one per group"
-        raise _checks.refuse("to_torch", "schedule", schedule, rule)
-    # Functions, not the schedules themselves: LambdaLR would save an object's fields and write
-    # them over another schedule's when a checkpoint is loaded. A function it leaves alone.
-    return LambdaLR(optimizer, [_factor_function(one) for one in given])
+    check = partial(_checks.instance, kind=Schedule, rule="a schedule, or one per group")
+    groups = _groups("to_torch", optimizer)
+    schedules = _one_per_group("to_torch", "schedule", schedule, groups, check)
+    # Wrapped, because LambdaLR would save the fields of an object and, when a checkpoint is loaded,
+    # write them over another schedule's. A partial has none.
+    return LambdaLR(optimizer, [partial(one) for one in schedules])
 
 
-def _factor_function(schedule: Schedule) -> Callable[[int], float]:
-    def factor(step: int) -> float:
-        return schedule(step)
+def _groups(function: str, optimizer: Any) -> list[dict[str, Any]]:
+    rule = "a torch optimizer"
+    _checks.instance(function, "optimizer", optimizer, kind=Optimizer, rule=rule)
+    groups: list[dict[str, Any]] = optimizer.param_groups
+    return groups
 
-    # `from_torch` returns this very schedule.
-    factor.schedule = schedule  # type: ignore[attr-defined]
-    return factor
+
+def _one_per_group(
+    function: str, name: str, given: Any, groups: Sequence[Any], check: _checks.Check
+) -> list[Any]:
+    """What was given, checked: as it is for every group, or one item for each."""
+    if not isinstance(given, Iterable):
+        return [check(function, name, given)] * len(groups)
+    each = _checks.each(check)(function, name, given)
+    if len(each) != len(groups):
+        raise _checks.refuse(function, name, given, f"one, or {len(groups)}, one per group")
+    return list(each)
 
 
 # --- from_torch --------------------------------------------------------------------------------
@@ -180,19 +167,13 @@ def from_torch(scheduler: LRScheduler) -> list[Schedule]:
 
 
 def _open_loop(function: str, scheduler: Any) -> None:
+    rule = "a torch learning-rate scheduler"
     if isinstance(scheduler, torch_schedulers.ReduceLROnPlateau):
-        raise _checks.refuse(
-            function,
-            "scheduler",
-            scheduler,
-            "an open-loop scheduler; the rate of ReduceLROnPlateau depends on the metric that it "
-            "is shown, and has no closed form",
-            TypeError,
-        )
-    if not isinstance(scheduler, LRScheduler):
-        raise _checks.refuse(
-            function, "scheduler", scheduler, "a torch learning-rate scheduler", TypeError
-        )
+        rule += " without a metric; the rate of ReduceLROnPlateau depends on the metric that it is "
+        rule += "shown, and has no closed form"
+    elif isinstance(scheduler, LRScheduler):
+        return
+    raise _checks.refuse(function, "scheduler", scheduler, rule, TypeError)
 
 
 def _factor_of_initial(scheduler: Any, i: int) -> Schedule:
@@ -246,23 +227,21 @@ def _relative(scheduler: Any, i: int, rate: float) -> float:
 
 
 def _custom(function: Callable[[int], float]) -> Schedule:
-    if isinstance(function, Schedule):
-        return function
-    return getattr(function, "schedule", None) or Custom(function)
+    inner = getattr(function, "func", function)  # `to_torch` wraps a schedule
+    return inner if isinstance(inner, Schedule) else Custom(function)
 
 
 def _cyclic(s: Any, i: int) -> Schedule:
-    up = round(s.total_size * s.step_ratio)
+    up, period = round(s.total_size * s.step_ratio), round(s.total_size)
     scale = {"triangular2": "halving", "exp_range": "exponential"}.get(s.mode, "constant")
     high = _relative(s, i, s.max_lrs[i])
     if s._scale_fn_custom is None:
-        return Cyclic(1.0, high, up, round(s.total_size) - up, scale, s.gamma)
-    wave = Cyclic(1.0, high, up, round(s.total_size) - up)
+        return Cyclic(1.0, high, up, period - up, scale, s.gamma)
+    triangle = Cyclic(0.0, 1.0, up, period - up)
 
     def factor(step: int) -> float:
-        t = np.array([step])
-        x = int(wave.cycle(t)[0]) if s.scale_mode == "cycle" else step
-        return 1.0 + (high - 1.0) * float(wave.triangle(t)[0]) * s._scale_fn_custom(x)
+        x = 1 + step // period if s.scale_mode == "cycle" else step
+        return 1.0 + (high - 1.0) * triangle(step) * float(s._scale_fn_custom(x))
 
     return Custom(factor)
 
@@ -324,9 +303,3 @@ _MULTIPLIES = {
 }
 # The parts of a sequence that begin at a rate of their own when their turn comes.
 _STARTS_ANEW = _CLOSED_FORMS.keys() - {torch_schedulers.MultiplicativeLR, SWALR}
-
-
-def _optimizer(function: str, optimizer: Any) -> Optimizer:
-    if not isinstance(optimizer, Optimizer):
-        raise _checks.refuse(function, "optimizer", optimizer, "a torch optimizer", TypeError)
-    return optimizer

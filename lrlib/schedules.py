@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lrlib import _checks
-from lrlib._checks import Count, Factor, Flag, Positive, Share, Whole, choice, integer, number
+from lrlib._checks import Count, Factor, Flag, Positive, Share, Whole, each, instance, integer
 
 __all__ = [
     "Constant",
@@ -47,7 +47,6 @@ __all__ = [
     "Piecewise",
     "Polynomial",
     "Product",
-    "Scaled",
     "Schedule",
     "Sequential",
     "StepDecay",
@@ -117,17 +116,11 @@ class Schedule(ABC):
         """This schedule before step `at`, and from there `other`, whose clock restarts at 0."""
         return Sequential((self, other), (at,))
 
-    def __mul__(self, other: Any) -> Schedule:
-        if isinstance(other, Schedule):
-            return Product((self, other))
-        return Scaled(other, self) if _is_number(other) else NotImplemented
+    def __mul__(self, other: Schedule | float) -> Product:
+        return Product((self, other if isinstance(other, Schedule) else Constant(other)))
 
-    def __rmul__(self, other: Any) -> Schedule:
-        return Scaled(other, self) if _is_number(other) else NotImplemented
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    def __rmul__(self, other: float) -> Product:
+        return Product((Constant(other), self))
 
 
 def _progress(t: Steps, steps: int) -> Factors:
@@ -138,55 +131,28 @@ def _progress(t: Steps, steps: int) -> Factors:
 # --- What the fields are checked for -----------------------------------------------------------
 
 
-def _count_or_none(owner: str, name: str, value: Any) -> int | None:
-    return None if value is None else integer(owner, name, value, low=1)
-
-
-def _steps(owner: str, name: str, value: Any, low: int = 0) -> tuple[int, ...]:
-    given = _checks.items(owner, name, value, "a sequence of steps")
-    return tuple(integer(owner, name, step, low=low) for step in given)
-
-
-def _sorted_steps(owner: str, name: str, value: Any) -> tuple[int, ...]:
-    return tuple(sorted(_steps(owner, name, value)))
-
-
-def _pieces(owner: str, name: str, value: Any) -> tuple[tuple[int, float], ...]:
-    rule = "a sequence of pairs (how many steps, factor), at least one"
-    pairs = [
-        _checks.items(owner, name, pair, rule) for pair in _checks.items(owner, name, value, rule)
-    ]
-    if not pairs or any(len(pair) != 2 for pair in pairs):
+def _piece(owner: str, name: str, value: Any) -> tuple[int, float]:
+    rule = "pairs (how many steps, factor)"
+    pair = _checks.items(owner, name, value, rule)
+    if len(pair) != 2:
         raise _checks.refuse(owner, name, value, rule)
-    return tuple(
-        (integer(owner, f"{name}: steps", n, low=1), number(owner, f"{name}: factor", factor))
-        for n, factor in pairs
-    )
+    steps = integer(owner, f"{name}: steps", pair[0], low=1)
+    return steps, _checks.number(owner, f"{name}: factor", pair[1])
 
 
-def _schedule(owner: str, name: str, value: Any) -> Schedule:
-    if not isinstance(value, Schedule):
-        rule = "a schedule, such as Cosine(steps=100)"
-        raise _checks.refuse(owner, name, value, rule, TypeError)
-    return value
-
-
-def _schedules(owner: str, name: str, value: Any) -> tuple[Schedule, ...]:
-    rule = "a sequence of schedules, at least one"
-    parts = _checks.items(owner, name, value, rule)
-    if not parts:
-        raise _checks.refuse(owner, name, value, rule)
-    return tuple(_schedule(owner, name, part) for part in parts)
-
-
-Milestones = Annotated[tuple[int, ...] | Sequence[int], _sorted_steps]
-Pieces = Annotated[tuple[tuple[int, float], ...] | Sequence[tuple[int, float]], _pieces]
+Schedules = Annotated[
+    tuple["Schedule", ...] | Sequence["Schedule"],
+    each(partial(instance, kind=Schedule, rule="schedules, such as Cosine(steps=100)"), least=1),
+]
+Milestones = Annotated[tuple[int, ...] | Sequence[int], each(integer)]
+Joints = Annotated[tuple[int, ...] | Sequence[int], each(partial(integer, low=1))]
+Pieces = Annotated[
+    tuple[tuple[int, float], ...] | Sequence[tuple[int, float]], each(_piece, least=1)
+]
 StepFunction = Annotated[
     Callable[[int], float],
-    partial(_checks.function, rule="a function of the step (an int) that returns a factor"),
+    partial(instance, kind=Callable, rule="a function of the step (an int) that returns a factor"),
 ]
-OneSchedule = Annotated[Schedule, _schedule]
-Schedules = Annotated[tuple[Schedule, ...] | Sequence[Schedule], _schedules]
 
 
 # --- One formula each --------------------------------------------------------------------------
@@ -236,6 +202,10 @@ class MultiStep(Schedule):
 
     milestones: Milestones
     gamma: Factor = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "milestones", tuple(sorted(self.milestones)))
 
     def factor(self, t: Steps) -> Factors:
         passed = np.searchsorted(np.array(self.milestones, dtype=np.int64), t, side="right")
@@ -400,31 +370,21 @@ class Cyclic(Schedule):
     low: Factor
     high: Factor
     up: Count
-    down: Annotated[int | None, _count_or_none] = None
-    scale: Annotated[str, partial(choice, allowed=("constant", "halving", "exponential"))] = (
-        "constant"
-    )
+    down: Annotated[int | None, _checks.optional(partial(integer, low=1))] = None
+    scale: Annotated[str, _checks.one_of("constant", "halving", "exponential")] = "constant"
     gamma: Factor = 1.0
 
     def factor(self, t: Steps) -> Factors:
-        return self.low + (self.high - self.low) * self.triangle(t) * self._scale(t)
-
-    def triangle(self, t: Steps) -> Factors:
-        """The wave between 0 and 1, before it is scaled."""
         down = self.up if self.down is None else self.down
-        since = t % (self.up + down)
-        return np.minimum(since / self.up, (self.up + down - since) / down)
-
-    def cycle(self, t: Steps) -> Steps:
-        """The cycle's number, counted from 1."""
-        return 1 + t // (self.up + (self.up if self.down is None else self.down))
-
-    def _scale(self, t: Steps) -> Factors:
-        if self.scale == "halving":
-            return np.power(0.5, self.cycle(t) - 1, dtype=np.float64)
-        if self.scale == "exponential":
-            return np.power(self.gamma, t, dtype=np.float64)
-        return np.ones(t.shape)
+        cycle, since = np.divmod(t, self.up + down)
+        triangle = np.minimum(since / self.up, (self.up + down - since) / down)
+        base, exponent = {
+            "constant": (1.0, t),
+            "halving": (0.5, cycle),
+            "exponential": (self.gamma, t),
+        }[self.scale]
+        scale = np.power(base, exponent, dtype=np.float64)
+        return self.low + (self.high - self.low) * triangle * scale
 
 
 @dataclass(frozen=True)
@@ -445,7 +405,7 @@ class OneCycle(Schedule):
     peak_at: Share = 0.3
     start: Factor = 1 / 25
     end: Factor = 1 / 25 * 1e-4
-    shape: Annotated[str, partial(choice, allowed=("cosine", "linear"))] = "cosine"
+    shape: Annotated[str, _checks.one_of("cosine", "linear")] = "cosine"
     three_phase: Flag = False
 
     def __post_init__(self) -> None:
@@ -491,7 +451,7 @@ class WarmupStableDecay(Schedule):
     stable: Whole
     decay: Count
     end: Factor = 0.0
-    shape: Annotated[str, partial(choice, allowed=("linear", "cosine", "sqrt"))] = "linear"
+    shape: Annotated[str, _checks.one_of("linear", "cosine", "sqrt")] = "linear"
 
     def factor(self, t: Steps) -> Factors:
         rise = np.minimum((t + 1) / max(self.warmup, 1), 1.0)
@@ -558,7 +518,7 @@ class Multiplicative(Schedule):
     def factor(self, t: Steps) -> Factors:
         steps = range(1, int(t.max(initial=0)) + 1)
         ratios = [_returned(self, self.function(step), step) for step in steps]
-        return np.cumprod([1.0, *ratios])[t]
+        return np.cumprod(np.array([1.0, *ratios]), dtype=np.float64)[t]
 
 
 def _returned(schedule: Schedule, value: Any, step: int) -> float:
@@ -576,23 +536,8 @@ def _returned(schedule: Schedule, value: Any, step: int) -> float:
 
 
 @dataclass(frozen=True)
-class Scaled(Schedule):
-    """A schedule times a number; written `number * schedule`.
-
-    >>> (2 * Constant(0.25))(0)
-    0.5
-    """
-
-    scale: Factor
-    schedule: OneSchedule
-
-    def factor(self, t: Steps) -> Factors:
-        return self.scale * self.schedule.factor(t)
-
-
-@dataclass(frozen=True)
 class Product(Schedule):
-    """The product of schedules that share one clock; written `a * b`.
+    """The product of schedules that share one clock; written `a * b`, or `2 * a`.
 
     >>> (Linear(0.5, 1.0, steps=2) * Exponential(0.5))([0, 1, 2]).tolist()
     [0.5, 0.375, 0.25]
@@ -616,7 +561,7 @@ class Sequential(Schedule):
     """
 
     parts: Schedules
-    at: Annotated[tuple[int, ...] | Sequence[int], partial(_steps, low=1)]
+    at: Joints
 
     def __post_init__(self) -> None:
         super().__post_init__()

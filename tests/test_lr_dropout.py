@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from functools import partial
 from pathlib import Path
 
@@ -380,6 +381,24 @@ def test_keep_is_a_probability_above_zero(keep) -> None:
     with pytest.raises((ValueError, TypeError), match=message):
         optimizer.add_param_group({"params": weights((2,)), "keep": keep})
     assert len(optimizer.param_groups) == 1
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_a_copy_goes_on_with_the_same_masks(copied) -> None:
+    model = torch.nn.Linear(40, 40)
+    optimizer = LRDropout(SGD(model.parameters(), lr=0.1, momentum=0.9), keep=0.3)
+
+    def go(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        for weight in model.parameters():
+            weight.grad = torch.ones_like(weight)
+        optimizer.step()
+
+    go(model, optimizer)
+    twin, other = copied((model, optimizer))
+    assert other.param_groups is other.inner.param_groups
+    for _ in range(3):
+        go(model, optimizer), go(twin, other)
+    assert torch.equal(model.weight, twin.weight)
 
 
 def test_what_it_cannot_wrap_says_why() -> None:

@@ -124,7 +124,7 @@ def test_the_log_says_why():
         ({"threshold": math.nan}, "threshold must be a finite number"),
         ({"threshold_mode": "relative"}, "threshold_mode must be 'rel' or 'abs' or 'magnitude'"),
         ({"cooldown": 1.5}, "cooldown must be a non-negative integer"),
-        ({"min_lr": (0.1, 0.2)}, "2 rates, one for each min_lr"),
+        ({"min_lr": (0.1, 0.2)}, "2 rates, one per min_lr"),
         ({"min_lr": [-0.1]}, "min_lr must be a finite number"),
         ({"eps": "small"}, "eps must be a finite number"),
     ],

@@ -81,7 +81,7 @@ def seeded(model_fn: Callable[[], nn.Module], seed: int) -> nn.Module:
     True
     """
     rule = "a function without arguments that makes a model"
-    model_fn = _checks.function("seeded", "model_fn", model_fn, rule)
+    _checks.instance("seeded", "model_fn", model_fn, kind=Callable, rule=rule)
     seed = _checks.seed("seeded", seed)
     # The weights are drawn on the CPU, so that they are the same on every device.
     with torch.random.fork_rng(devices=[]):

@@ -2,15 +2,16 @@
 
 A step of a small network is mostly overhead: Python, autograd and kernel launches around very
 little arithmetic. Stacking R runs pays that overhead once for all of them. Run i is what
-`lrlib.fit` does with the same seed and settings; the tests compare the weights.
+`lrlib.lab.fit` does with the same seed and settings; the tests compare the weights.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, fields
+from functools import partial
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -20,38 +21,37 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from lrlib import _checks
+from lrlib._checks import Factor, Seed, Share
 from lrlib.lab.data import Dataset, Split
 from lrlib.lab.models import seeded
-from lrlib.lab.training import batch_order
-from lrlib.lr_dropout import put_back
+from lrlib.lab.training import batch_order, watched
+from lrlib.lr_dropout import restore_dropped
 from lrlib.param_groups import match_names
 from lrlib.plateau import PlateauRule
+from lrlib.rates import set_lr
 from lrlib.schedules import Constant, Schedule
 
-__all__ = ["Run", "Runs", "fit_many", "grid"]
+__all__ = ["Run", "SweepResult", "fit_many", "grid"]
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-# (weights [R, P], gradients [R, P], rates [R, 1]) → None: the weights change in place.
-Update = Callable[[Tensor, Tensor, Tensor], None]
-
-
-@dataclass(frozen=True)
-class StackedRule:
-    """An update rule of one's own, for `fit_many(optimizer=…)`.
-
-    `make()` returns a function with fresh state, which takes weights and gradients, [runs,
-    parameters], and rates, [runs, 1] (or one for each parameter), and changes the weights in place.
-
-    >>> sign_descent = StackedRule(lambda: lambda w, g, lrs: w.sub_(lrs * g.sign()))
-    """
-
-    make: Callable[[], Update]
-
-
-MakeOptimizer = Callable[[Iterable[Tensor]], Optimizer] | StackedRule
+MakeOptimizer = Callable[[Iterable[Tensor]], Optimizer]
 Floats = NDArray[np.float64]
+
+
+def _scales(owner: str, name: str, value: Any) -> dict[str, float]:
+    rule = "a dict from name patterns to factors, such as {'7.*': 1, '*': 0.1}"
+    if not isinstance(value, Mapping) or not value:
+        raise _checks.refuse(owner, name, value, rule, TypeError)
+    return {
+        pattern: _checks.number(owner, f"{name}: {pattern!r}", factor)
+        for pattern, factor in value.items()
+    }
+
+
+def _rule_of_one_run(owner: str, name: str, value: Any) -> PlateauRule:
+    rule = "a PlateauRule with a single min_lr, or None"
+    if not isinstance(value, PlateauRule) or isinstance(value.min_lr, tuple):
+        raise _checks.refuse(owner, name, value, rule, TypeError)
+    return value
 
 
 @dataclass(frozen=True)
@@ -64,52 +64,33 @@ class Run:
     masks of `LRDropout(…, keep, torch.Generator().manual_seed(seed))`.
     """
 
-    schedule: Schedule = field(default_factory=Constant)
-    base_lr: float = 0.1
-    seed: int = 0
-    label: str = ""
-    scales: Mapping[str, float] | None = field(default=None, hash=False)
-    plateau: PlateauRule | None = None
-    keep: float = 1.0
+    schedule: Annotated[
+        Schedule, partial(_checks.instance, kind=Schedule, rule="an lrlib schedule")
+    ] = field(default_factory=Constant)
+    base_lr: Factor = 0.1
+    seed: Seed = 0
+    label: Annotated[str, partial(_checks.instance, kind=str, rule="a string")] = ""
+    scales: Annotated[Mapping[str, float] | None, _checks.optional(_scales)] = field(
+        default=None, hash=False
+    )
+    plateau: Annotated[PlateauRule | None, _checks.optional(_rule_of_one_run)] = None
+    keep: Share = 1.0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.schedule, Schedule):
-            raise _checks.refuse("Run", "schedule", self.schedule, "an lrlib schedule", TypeError)
-        if not isinstance(self.label, str):
-            raise _checks.refuse("Run", "label", self.label, "a string", TypeError)
-        if not isinstance(self.plateau, PlateauRule | None):
-            raise _checks.refuse("Run", "plateau", self.plateau, "a PlateauRule or None", TypeError)
-        if self.plateau and isinstance(self.plateau.min_lr, tuple):
-            raise _checks.refuse("Run", "plateau", self.plateau, "a rule with a single min_lr")
-        keep = _checks.number("Run", "keep", self.keep, high=1.0, above=True)
-        object.__setattr__(self, "keep", keep)
-        object.__setattr__(self, "base_lr", _checks.number("Run", "base_lr", self.base_lr))
-        object.__setattr__(self, "seed", _checks.seed("Run", self.seed))
-        if self.scales is not None:
-            rule = "a dict from name patterns to factors, such as {'7.*': 1, '*': 0.1}"
-            if not isinstance(self.scales, Mapping) or not self.scales:
-                raise _checks.refuse("Run", "scales", self.scales, rule, TypeError)
-            checked = {
-                k: _checks.number("Run", f"scales: {k!r}", v) for k, v in self.scales.items()
-            }
-            object.__setattr__(self, "scales", checked)
+        _checks.check_fields(self)
 
 
 def grid(
-    schedules: dict[str, Schedule], base_lrs: Iterable[float], seeds: Iterable[int]
+    schedules: Mapping[str, Schedule], base_lrs: Iterable[float], seeds: Iterable[int]
 ) -> list[Run]:
     """Every schedule (by its label) with every base rate and every seed.
 
     >>> len(grid({"constant": Constant()}, base_lrs=[0.1, 0.2], seeds=range(16)))
     32
     """
-    if not isinstance(schedules, Mapping):
-        rule = "a dict from labels to schedules, such as {'constant': Constant()}"
-        raise _checks.refuse("grid", "schedules", schedules, rule, TypeError)
-    rates = [
-        _checks.number("grid", "base_lrs", rate)
-        for rate in _checks.items("grid", "base_lrs", base_lrs, "a sequence of rates")
-    ]
+    rule = "a dict from labels to schedules, such as {'constant': Constant()}"
+    _checks.instance("grid", "schedules", schedules, kind=Mapping, rule=rule)
+    rates = _checks.each(_checks.number)("grid", "base_lrs", base_lrs)
     numbers = _checks.items("grid", "seeds", seeds, "a sequence of seeds, such as range(16)")
     return [
         Run(schedule, rate, seed, label)
@@ -120,12 +101,12 @@ def grid(
 
 
 @dataclass(frozen=True)
-class Runs:
+class SweepResult:
     """What happened in a sweep; the first axis of every array counts the runs.
 
-    train_loss, validation_loss, validation_accuracy: float64 [runs, epochs]; test_accuracy:
-    float64 [runs], NaN unless it was asked for; lr: float64 [runs, epochs], the rate of each
-    epoch's last step; weights: float32 [runs, parameters], the final ones, in the order of
+    train_loss, validation_loss, validation_accuracy: float64 [runs, epochs]; test_accuracy,
+    test_loss: float64 [runs], NaN unless they were asked for; lr: float64 [runs, epochs], the rate
+    of each epoch's last step; weights: float32 [runs, parameters], the final ones, in the order of
     `model.parameters()`. A run that diverged has NaN losses.
     """
 
@@ -133,6 +114,7 @@ class Runs:
     train_loss: Floats
     validation_loss: Floats
     validation_accuracy: Floats
+    test_loss: Floats
     test_accuracy: Floats
     lr: Floats
     weights: Tensor
@@ -140,7 +122,7 @@ class Runs:
     def __len__(self) -> int:
         return len(self.runs)
 
-    def where(self, label: str | None = None, base_lr: float | None = None) -> Runs:
+    def where(self, label: str | None = None, base_lr: float | None = None) -> SweepResult:
         """The runs with this label, or this base rate, or both, in their order."""
         chosen = [
             i
@@ -152,31 +134,8 @@ class Runs:
             raise ValueError(
                 f"where(label={label!r}, base_lr={base_lr!r}): no such run; the labels are {labels}"
             )
-        return Runs(
-            tuple(self.runs[i] for i in chosen),
-            self.train_loss[chosen],
-            self.validation_loss[chosen],
-            self.validation_accuracy[chosen],
-            self.test_accuracy[chosen],
-            self.lr[chosen],
-            self.weights[chosen],
-        )
-
-    def frame(self) -> pd.DataFrame:
-        """One row per run: label, base rate, seed, and the last epoch's losses and accuracies."""
-        import pandas as pd
-
-        return pd.DataFrame(
-            {
-                "label": [run.label for run in self.runs],
-                "base_lr": [run.base_lr for run in self.runs],
-                "seed": [run.seed for run in self.runs],
-                "train_loss": self.train_loss[:, -1],
-                "validation_loss": self.validation_loss[:, -1],
-                "validation_accuracy": self.validation_accuracy[:, -1],
-                "test_accuracy": self.test_accuracy,
-            }
-        )
+        arrays = {one.name: getattr(self, one.name)[chosen] for one in fields(self)[1:]}
+        return SweepResult(runs=tuple(self.runs[i] for i in chosen), **arrays)
 
 
 def fit_many(
@@ -191,24 +150,24 @@ def fit_many(
     validate: str = "epoch",
     test: bool = False,
     shard_size: int | None = None,
-    progress: bool = False,
-) -> Runs:
+) -> SweepResult:
     """Trains all `runs` at once, as one stacked model.
 
     Each run has its own initial weights (`seeded(model_fn, seed)`), its own order of batches, and
-    its own rate at every step (`base_lr` times its schedule). `optimizer` is what `fit` would be
-    given, before it has its parameters: SGD, Adam, AdamW or RMSprop, their options by
-    `functools.partial(torch.optim.SGD, momentum=0.9)`; its lr is replaced by the runs' own.
-    With `initial` the runs start from these weights, [runs, parameters] as in `Runs.weights`.
-    The validation split is looked at after every epoch, or with `validate="end"` only after the
-    last (NaN before), which saves time where epochs are short. With `test=True` the final models
-    see the test split, once.
+    its own rate at every step (`base_lr` times its schedule). `optimizer` makes a torch optimizer
+    from parameters, such as `functools.partial(torch.optim.SGD, momentum=0.9)`. It is given the
+    weights of all runs as one tensor [runs, parameters], so each of its steps must be proportional
+    to the rate, and treat every coordinate alone; its own rate is replaced by the runs' rates.
+    With `initial` the runs start from these weights, [runs, parameters].
+    Each run is evaluated on the validation split after every epoch, or with `validate="end"` only
+    after the last (NaN before), which saves time if epochs are short. With `test=True` the final
+    models see the test split, once.
 
-    `shard_size` cuts the sweep into stacks of that many runs, dealt out by joblib:
+    `shard_size` cuts the sweep into stacks of that many runs, dispatched by joblib:
     `joblib.parallel_config` decides where they run, this process or a cluster.
 
-    Raises ValueError where the model can't be stacked (batch-norm statistics, dropout) or the
-    optimizer has an option that is not supported, and says which.
+    Raises ValueError if the model can't be stacked (batch-norm statistics, dropout) or the
+    optimizer can't serve several runs, and says why.
 
     >>> from lrlib import Cosine
     >>> from lrlib.lab import load, mlp
@@ -218,46 +177,42 @@ def fit_many(
     >>> result.validation_accuracy.shape
     (8, 2)
     """
-    runs = _checks.items("fit_many", "runs", runs, "a sequence of Run")
-    if not runs:
-        raise _checks.refuse("fit_many", "runs", runs, "at least one Run")
-    for run in runs:
-        if not isinstance(run, Run):
-            raise _checks.refuse("fit_many", "runs", run, "a Run", TypeError)
+    is_run = partial(_checks.instance, kind=Run, rule="a sequence of Run")
+    checked: tuple[Run, ...] = _checks.each(is_run, least=1)("fit_many", "runs", runs)
     epochs = _checks.integer("fit_many", "epochs", epochs, low=1)
     batch_size = _checks.integer("fit_many", "batch_size", batch_size, low=1)
-    _checks.choice("fit_many", "validate", validate, allowed=("epoch", "end"))
-    if validate == "end" and any(run.plateau for run in runs):
-        rule = "'epoch' where a run has a plateau rule, which needs every epoch's metric"
+    _checks.one_of("epoch", "end")("fit_many", "validate", validate)
+    if validate == "end" and any(run.plateau for run in checked):
+        rule = "'epoch' if a run has a plateau rule, which needs every epoch's metric"
         raise _checks.refuse("fit_many", "validate", validate, rule)
-    _update_rule(optimizer)  # says early, and here, what is not supported
-    if initial is not None and (not isinstance(initial, Tensor) or len(initial) != len(runs)):
-        raise _checks.refuse("fit_many", "initial", initial, f"a tensor with {len(runs)} rows")
-    settings = (epochs, batch_size, optimizer, validate, test, progress)
+    if initial is not None and (not isinstance(initial, Tensor) or len(initial) != len(checked)):
+        rule = f"a tensor with {len(checked)} rows"
+        raise _checks.refuse("fit_many", "initial", initial, rule)
+    _refuse_unsuitable(optimizer)
+    settings = (epochs, batch_size, optimizer, validate, test)
     if shard_size is None:
-        return _fit_stack(model_fn, data, runs, initial, *settings)
+        return _fit_stack(model_fn, data, checked, initial, *settings)
     import joblib
 
     size = _checks.integer("fit_many", "shard_size", shard_size, low=1)
-    shards = [slice(start, start + size) for start in range(0, len(runs), size)]
+    shards = [slice(start, start + size) for start in range(0, len(checked), size)]
     parts = joblib.Parallel()(
         joblib.delayed(_fit_stack)(
-            model_fn, data, runs[shard], None if initial is None else initial[shard], *settings
+            model_fn, data, checked[shard], None if initial is None else initial[shard], *settings
         )
         for shard in shards
     )
-    return _concatenate(parts)
+    return _joined(parts)
 
 
-def _concatenate(parts: Sequence[Runs]) -> Runs:
-    return Runs(
-        tuple(run for part in parts for run in part.runs),
-        np.concatenate([part.train_loss for part in parts]),
-        np.concatenate([part.validation_loss for part in parts]),
-        np.concatenate([part.validation_accuracy for part in parts]),
-        np.concatenate([part.test_accuracy for part in parts]),
-        np.concatenate([part.lr for part in parts]),
-        torch.cat([part.weights for part in parts]),
+def _joined(parts: Sequence[SweepResult]) -> SweepResult:
+    columns: dict[str, list[Any]] = {
+        one.name: [getattr(part, one.name) for part in parts] for one in fields(SweepResult)
+    }
+    return SweepResult(
+        runs=tuple(run for part in columns.pop("runs") for run in part),
+        weights=torch.cat(columns.pop("weights")),
+        **{name: np.concatenate(arrays) for name, arrays in columns.items()},
     )
 
 
@@ -271,20 +226,19 @@ def _fit_stack(
     optimizer: MakeOptimizer,
     validate: str,
     test: bool,
-    progress: bool,
-) -> Runs:
+) -> SweepResult:
     x, y = data.train
     stack = _Stack(model_fn, [run.seed for run in runs], y.device)
     if initial is not None:
         stack.start_from(initial)
-    rule = _update_rule(optimizer)
+    update = _Update(optimizer, stack.weights)
     scales = stack.scales([run.scales for run in runs])
     per_epoch = data.steps_per_epoch(batch_size)
     factors = np.stack([run.schedule.lrs(1.0, epochs * per_epoch) for run in runs], axis=1)
     rates = _BaseRates(runs)
     masks = _Masks(runs, y.device)
     train_loss, validation_loss, validation_accuracy, lr = np.full((4, len(runs), epochs), np.nan)
-    for epoch in _epochs(epochs, len(runs), progress):
+    for epoch in range(epochs):
         total = torch.zeros(len(runs), device=y.device)
         planned = factors[epoch * per_epoch : (epoch + 1) * per_epoch] * rates.now
         lrs = torch.from_numpy(planned).float().to(y.device).unsqueeze(2)  # [steps, runs, 1]
@@ -292,19 +246,28 @@ def _fit_stack(
             flat = chosen.reshape(-1)
             inputs = x.index_select(0, flat).unflatten(0, chosen.shape)
             loss = _cross_entropy(stack(inputs), y.index_select(0, flat).view(chosen.shape))
-            old = masks.before(stack.weights)
-            rule(stack.weights, stack.gradients(loss), lrs[step] * scales)
-            masks.after(stack.weights, old)
+            update.step(stack.gradients(loss), lrs[step] * scales)
+            masks.restore(stack, update.old)
             total += loss.detach() * chosen.shape[1]
         train_loss[:, epoch] = (total / len(y)).cpu().numpy()
         lr[:, epoch] = planned[-1]
         if validate == "epoch" or epoch == epochs - 1:
-            loss_now, accuracy_now = stack.evaluate(data.validation)
-            validation_loss[:, epoch], validation_accuracy[:, epoch] = loss_now, accuracy_now
-            rates.after(loss_now, accuracy_now)
-    test_accuracy = stack.evaluate(data.test)[1] if test else np.full(len(runs), np.nan)
-    return Runs(
-        runs, train_loss, validation_loss, validation_accuracy, test_accuracy, lr, stack.weights
+            validation_loss[:, epoch], validation_accuracy[:, epoch] = stack.evaluate(
+                data.validation
+            )
+            rates.after(validation_loss[:, epoch], validation_accuracy[:, epoch])
+    test_loss, test_accuracy = (
+        stack.evaluate(data.test) if test else np.full((2, len(runs)), np.nan)
+    )
+    return SweepResult(
+        runs,
+        train_loss,
+        validation_loss,
+        validation_accuracy,
+        test_loss,
+        test_accuracy,
+        lr,
+        stack.weights,
     )
 
 
@@ -323,7 +286,7 @@ class _BaseRates:
     def after(self, loss: Floats, accuracy: Floats) -> None:
         """Lets every rule see its runs' validation metric."""
         for rule, chosen in self._rows.items():
-            metric = rule.metrics(loss, accuracy)[chosen]
+            metric = watched(rule, loss, accuracy)[chosen]
             self._states[rule] = rule.step(self._states[rule], metric)
             self.now[chosen] = self._states[rule].lr
 
@@ -332,26 +295,16 @@ class _Masks:
     """Learning-rate dropout for the runs that have it, each with its own random numbers."""
 
     def __init__(self, runs: Sequence[Run], device: torch.device) -> None:
-        self._keeps = {row: run.keep for row, run in enumerate(runs) if run.keep < 1}
-        self._generators = {
-            row: torch.Generator(device).manual_seed(runs[row].seed) for row in self._keeps
-        }
+        self._masked = [
+            (row, run.keep, torch.Generator(device).manual_seed(run.seed))
+            for row, run in enumerate(runs)
+            if run.keep < 1
+        ]
 
-    def before(self, weights: Tensor) -> Tensor | None:
-        return weights[list(self._keeps)] if self._keeps else None
-
-    def after(self, weights: Tensor, old: Tensor | None) -> None:
-        if old is not None:
-            for (row, keep), before in zip(self._keeps.items(), old, strict=True):
-                put_back([weights[row]], before, keep, self._generators[row])
-
-
-def _epochs(epochs: int, runs: int, progress: bool) -> Iterable[int]:
-    if not progress:
-        return range(epochs)
-    from tqdm.auto import tqdm
-
-    return tqdm(range(epochs), unit="epoch", desc=f"{runs} runs")
+    def restore(self, stack: _Stack, old: Tensor) -> None:
+        """Gives the dropped coordinates their values in `old`, [runs, parameters]."""
+        for row, keep, generator in self._masked:
+            restore_dropped(stack.parameters(row), old[row], keep, generator)
 
 
 def _batches(
@@ -367,6 +320,69 @@ def _batches(
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Each run's mean cross-entropy, [runs], from logits [runs, batch, classes]."""
     return F.cross_entropy(logits.mT, labels, reduction="none").mean(dim=1)
+
+
+# --- One optimizer for all runs ----------------------------------------------------------------
+
+
+class _Update:
+    """A torch optimizer on the weights of all runs [R, P], with a rate for each run.
+
+    It steps at rate 1, and each row goes its run's rate of that way. `old` holds the weights before
+    the step.
+    """
+
+    def __init__(self, make: MakeOptimizer, weights: Tensor) -> None:
+        self.weights, self.old = weights, torch.empty_like(weights)
+        self.optimizer = make([weights])
+        set_lr(self.optimizer, 1.0)
+
+    @torch.no_grad()
+    def step(self, gradients: Tensor, lrs: Tensor) -> None:
+        """The weights change in place; `lrs` is [R, 1], or [R, P] if layers have their own."""
+        self.old.copy_(self.weights)
+        self.weights.grad = gradients
+        self.optimizer.step()
+        torch.lerp(self.old, self.weights, lrs, out=self.weights)
+
+
+def _refuse_unsuitable(make: MakeOptimizer) -> None:
+    """Tries the optimizer on two small runs: together they must move as each does alone."""
+    generator = torch.Generator().manual_seed(0)
+    start, *gradients = torch.randn((4, 2, 3), generator=generator)
+    rates = [torch.tensor([[0.5], [0.125]]) * factor for factor in (1.0, 0.5, 0.25)]
+
+    def together() -> Tensor:
+        weights = start.clone()
+        update = _Update(make, weights)
+        for gradient, lrs in zip(gradients, rates, strict=True):
+            update.step(gradient, lrs)
+        return weights
+
+    def alone(row: int) -> Tensor:
+        weight = start[row].clone()
+        optimizer = make([weight])
+        for gradient, lrs in zip(gradients, rates, strict=True):
+            set_lr(optimizer, float(lrs[row]))
+            weight.grad = gradient[row]
+            optimizer.step()
+        return weight
+
+    try:
+        first, again = together(), together()
+        apart = torch.stack([alone(0), alone(1)])
+    except Exception as error:
+        raise ValueError(
+            "fit_many(optimizer): must make a torch optimizer when it is called with parameters, "
+            f"such as functools.partial(torch.optim.SGD, momentum=0.9); trying it gave: {error}"
+        ) from error
+    # One with random numbers of its own can't be compared.
+    if torch.equal(first, again) and not torch.allclose(first, apart, 1e-4, 1e-6):
+        raise ValueError(
+            f"fit_many(optimizer): {type(make([start])).__name__} must take steps that are "
+            "proportional to the rate and treat every coordinate alone, or runs can't share it; "
+            "use `fit` for each run (learning-rate dropout is Run(keep=…))"
+        )
 
 
 # --- The stacked model -------------------------------------------------------------------------
@@ -428,6 +444,10 @@ class _Stack:
             factors = torch.tensor([patterns[matched[name]] for name in self._shapes])
             rows.append(factors.repeat_interleave(sizes))
         return torch.stack(rows).to(self.weights.device)
+
+    def parameters(self, row: int) -> list[Tensor]:
+        """The weights of one run, as its network has them."""
+        return [view[row].detach() for view in self._views.values()]
 
     def __call__(self, x: Tensor, shared: bool = False) -> Tensor:
         """Logits [R, batch, classes] of inputs [R, batch, …], or of [batch, …] that all share."""
@@ -570,90 +590,3 @@ _STACKED: dict[type, Callable[[Any, Tensor, Any, Any], Tensor]] = {
     nn.MaxPool2d: _per_sample,
     nn.AvgPool2d: _per_sample,
 }
-
-
-# --- The update rules --------------------------------------------------------------------------
-
-
-def _update_rule(optimizer: MakeOptimizer) -> Update:
-    """The stacked form of a torch optimizer, with its own, still empty state."""
-    if isinstance(optimizer, StackedRule):
-        return optimizer.make()
-    try:
-        example = optimizer([nn.Parameter(torch.zeros(1))])
-    except Exception as error:
-        raise ValueError(
-            "fit_many(optimizer): must make a torch optimizer when it is called with parameters, "
-            f"such as functools.partial(torch.optim.SGD, momentum=0.9); calling it gave: {error}"
-        ) from error
-    kind, options = type(example), getattr(example, "defaults", {})
-    for name, neutral in {"dampening": 0, "maximize": False, "amsgrad": False}.items():
-        if options.get(name, neutral) != neutral:
-            raise ValueError(f"fit_many(optimizer): {name}={options[name]!r} is not supported")
-    if kind is torch.optim.SGD:
-        return _sgd(options["momentum"], options["nesterov"], options["weight_decay"])
-    if kind in (torch.optim.Adam, torch.optim.AdamW):
-        decoupled = kind is torch.optim.AdamW or options.get("decoupled_weight_decay", False)
-        return _adam(options["betas"], options["eps"], options["weight_decay"], decoupled)
-    if kind is torch.optim.RMSprop and not options["momentum"] and not options["centered"]:
-        return _rmsprop(options["alpha"], options["eps"], options["weight_decay"])
-    raise ValueError(
-        "fit_many(optimizer): must be torch.optim.SGD, Adam, AdamW, or RMSprop without momentum "
-        f"and not centered, not {kind.__name__}"
-    )
-
-
-def _sgd(momentum: float, nesterov: bool, weight_decay: float) -> Update:
-    buffer: list[Tensor] = []
-
-    @torch.no_grad()
-    def update(weights: Tensor, gradients: Tensor, lrs: Tensor) -> None:
-        if weight_decay:
-            gradients = gradients.add_(weights, alpha=weight_decay)
-        if momentum:
-            if not buffer:
-                buffer.append(torch.zeros_like(weights))
-            buffer[0].mul_(momentum).add_(gradients)
-            gradients = gradients.add_(buffer[0], alpha=momentum) if nesterov else buffer[0]
-        weights.addcmul_(gradients, lrs, value=-1)
-
-    return update
-
-
-def _adam(betas: tuple[float, float], eps: float, weight_decay: float, decoupled: bool) -> Update:
-    moments: list[Tensor] = []
-    beta1, beta2 = betas
-    step = 0
-
-    @torch.no_grad()
-    def update(weights: Tensor, gradients: Tensor, lrs: Tensor) -> None:
-        nonlocal step
-        step += 1
-        if not moments:
-            moments.extend(torch.zeros_like(weights) for _ in range(2))
-        first, second = moments
-        if weight_decay and decoupled:
-            weights.mul_(1 - lrs * weight_decay)
-        elif weight_decay:
-            gradients = gradients.add_(weights, alpha=weight_decay)
-        first.lerp_(gradients, 1 - beta1)
-        second.mul_(beta2).addcmul_(gradients, gradients, value=1 - beta2)
-        scale = (second.sqrt() / (1 - beta2**step) ** 0.5).add_(eps)
-        weights.sub_(lrs / (1 - beta1**step) * first.div(scale))
-
-    return update
-
-
-def _rmsprop(alpha: float, eps: float, weight_decay: float) -> Update:
-    square: list[Tensor] = []
-
-    @torch.no_grad()
-    def update(weights: Tensor, gradients: Tensor, lrs: Tensor) -> None:
-        if weight_decay:
-            gradients = gradients.add_(weights, alpha=weight_decay)
-        if not square:
-            square.append(torch.zeros_like(weights))
-        square[0].mul_(alpha).addcmul_(gradients, gradients, value=1 - alpha)
-        weights.sub_(lrs * gradients.div(square[0].sqrt().add_(eps)))
-
-    return update

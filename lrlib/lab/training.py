@@ -157,7 +157,7 @@ def fit(
     if plateau:
         # The rule is a function of the metrics, so that the history is all it needs to resume.
         state = plateau.start(base_lrs)
-        for metric in plateau.metrics(history.validation_loss, history.validation_accuracy):
+        for metric in watched(plateau, history.validation_loss, history.validation_accuracy):
             state = plateau.step(state, metric)
         base_lrs = state.lr.tolist()
     remaining = range(history.epochs, epochs)
@@ -181,9 +181,14 @@ def fit(
         history.validation_loss.append(validation.loss)
         history.validation_accuracy.append(validation.accuracy)
         if plateau:
-            state = plateau.step(state, plateau.metrics(*validation))
+            state = plateau.step(state, watched(plateau, *validation))
             base_lrs = state.lr.tolist()
     return history
+
+
+def watched(rule: PlateauRule, loss: Any, accuracy: Any) -> Any:
+    """What a plateau rule is shown: the loss, or in mode "max" the accuracy."""
+    return loss if rule.mode == "min" else accuracy
 
 
 def _with_bar(epochs: range, total: int) -> Iterator[int]:

@@ -13,7 +13,6 @@ from torch import nn
 from lrlib import Constant, Cosine, Linear, LRDropout, PlateauRule
 from lrlib.lab import Run, fit, fit_many, grid, load, mlp, seeded, small_cnn
 from lrlib.lab.data import Split
-from lrlib.lab.sweep import StackedRule, _Stack, _stacked_forward
 from lrlib.lab.training import evaluate
 from lrlib.param_groups import by_name
 
@@ -30,7 +29,9 @@ OPTIMIZERS = {
     "Adam": torch.optim.Adam,
     "Adam, weight decay": partial(torch.optim.Adam, betas=(0.8, 0.95), eps=1e-6, weight_decay=0.01),
     "AdamW": partial(torch.optim.AdamW, weight_decay=0.1),
-    "RMSprop": partial(torch.optim.RMSprop, alpha=0.9, weight_decay=0.01),
+    "RMSprop": partial(torch.optim.RMSprop, alpha=0.9, weight_decay=0.01, momentum=0.5),
+    "AMSGrad": partial(torch.optim.Adam, amsgrad=True),
+    "Adagrad": torch.optim.Adagrad,
 }
 
 
@@ -58,7 +59,7 @@ MODELS = {
 
 
 def runs_for(name: str) -> list[Run]:
-    scale = 0.02 if name.startswith(("Adam", "RMS")) else 1.0
+    scale = 0.02 if name.startswith(("A", "RMS")) else 1.0
     return [
         Run(Constant(), 0.1 * scale, seed=0),
         Run(Cosine(STEPS), 0.2 * scale, seed=0),
@@ -129,19 +130,48 @@ def test_per_layer_rates_and_given_weights_equal_fit(name: str) -> None:
     assert torch.equal(many.weights[0, frozen], initial[0, frozen]), "a rate of 0 freezes"
 
 
-def test_a_rule_of_ones_own_sees_all_runs_at_once() -> None:
-    def make():
-        @torch.no_grad()
-        def update(weights, gradients, lrs) -> None:
-            assert weights.shape == gradients.shape
-            weights.sub_(lrs * gradients)
+class SignDescent(torch.optim.Optimizer):
+    """An optimizer that torch doesn't have; with a mask of random numbers, if it is given any."""
 
-        return update
+    def __init__(self, weights, lr: float = 0.1, generator: torch.Generator | None = None) -> None:
+        super().__init__(weights, {"lr": lr})
+        self.generator = generator
 
-    runs = runs_for("SGD")
-    ours = fit_many(MODELS["mlp"], SMALL, runs, epochs=2, optimizer=StackedRule(make))
-    theirs = fit_many(MODELS["mlp"], SMALL, runs, epochs=2, optimizer=torch.optim.SGD)
-    torch.testing.assert_close(ours.weights, theirs.weights, rtol=1e-4, atol=1e-6)
+    @torch.no_grad()
+    def step(self) -> None:
+        for group in self.param_groups:
+            for weight in group["params"]:
+                step = weight.grad.sign()
+                if self.generator is not None:
+                    step = step * (torch.rand(step.shape, generator=self.generator) < 0.5)
+                weight.sub_(group["lr"] * step)
+
+
+def test_an_optimizer_of_ones_own_equals_fit() -> None:
+    runs = [Run(Cosine(STEPS), 0.002, seed) for seed in range(2)]
+    many = fit_many(
+        MODELS["mlp"], SMALL, runs, epochs=EPOCHS, batch_size=BATCH, optimizer=SignDescent
+    )
+    for weights, run in zip(many.weights, runs, strict=True):
+        model = seeded(MODELS["mlp"], run.seed).to(SMALL.train.y.device)
+        fit(
+            model,
+            SMALL,
+            SignDescent(model.parameters(), lr=run.base_lr),
+            epochs=EPOCHS,
+            schedule=run.schedule,
+            batch_size=BATCH,
+            seed=run.seed,
+        )
+        alone = torch.cat([p.detach().flatten() for p in model.parameters()])
+        torch.testing.assert_close(weights, alone, rtol=2e-3, atol=2e-4)
+
+
+def test_an_optimizer_with_random_numbers_of_its_own_is_taken() -> None:
+    seeds = iter(range(100))
+    make = lambda w: SignDescent(w, generator=torch.Generator().manual_seed(next(seeds)))
+    result = fit_many(MODELS["mlp"], SMALL, [Run(base_lr=0.01)], epochs=1, optimizer=make)
+    assert np.isfinite(result.train_loss).all()
 
 
 def test_plateau_rules_act_on_each_run_as_in_fit() -> None:
@@ -194,6 +224,17 @@ def test_learning_rate_dropout_has_the_masks_of_the_optimizer(name: str, model_f
         torch.testing.assert_close(many.weights[i], weights, rtol=2e-3, atol=2e-4)
 
 
+class Wrapped(nn.Module):
+    """No Sequential, so its forward pass takes the general way, torch.func."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.inner(x)
+
+
 @pytest.mark.parametrize(
     "layers",
     [
@@ -203,24 +244,14 @@ def test_learning_rate_dropout_has_the_masks_of_the_optimizer(name: str, model_f
         ),
     ],
 )
-@pytest.mark.parametrize("shared", [True, False])
-def test_layer_by_layer_equals_torch_func(layers, shared: bool) -> None:
-    device = DATA.train.y.device
-    stack = _Stack(layers, [0, 1, 2], device)
-    x = DATA.train.x[:12] if shared else DATA.train.x[:36].unflatten(0, (3, 12))
-    # A module that is no Sequential takes the general way.
-    general = _stacked_forward(_Wrapped(layers()))
-    views = {f"inner.{name}": view for name, view in stack._views.items()}
-    torch.testing.assert_close(stack(x, shared), general(views, x, shared))
-
-
-class _Wrapped(nn.Module):
-    def __init__(self, inner: nn.Module) -> None:
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.inner(x)
+def test_layer_by_layer_equals_torch_func(layers) -> None:
+    runs = [Run(base_lr=0.1, seed=seed) for seed in range(3)]
+    by_layer, general = (
+        fit_many(model_fn, SMALL, runs, epochs=2, batch_size=BATCH, test=True)
+        for model_fn in (layers, lambda: Wrapped(layers()))
+    )
+    torch.testing.assert_close(by_layer.weights, general.weights, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(by_layer.test_loss, general.test_loss, rtol=1e-4)
 
 
 def test_a_run_that_diverges_does_not_disturb_the_others() -> None:
@@ -286,14 +317,12 @@ def test_validation_at_the_end_only_changes_nothing_else() -> None:
         fit_many(MODELS["mlp"], SMALL, watching, epochs=3, validate="end")
 
 
-def test_where_and_frame() -> None:
+def test_where_chooses_runs() -> None:
     result = fit_many(MODELS["mlp"], SMALL, SWEEP, epochs=2)
     part = result.where("cosine", 0.2)
     assert len(part) == 3
     assert {(run.label, run.base_lr) for run in part.runs} == {("cosine", 0.2)}
-    frame = result.frame()
-    assert len(frame) == 12
-    assert frame["test_accuracy"].isna().all(), "the test split is not looked at unasked"
+    assert np.isnan(result.test_accuracy).all(), "the test split is not looked at unasked"
     with pytest.raises(ValueError, match="the labels are 'constant', 'cosine'"):
         result.where("linear")
 
@@ -317,9 +346,10 @@ def test_what_cannot_be_stacked_says_why(reason: str) -> None:
 @pytest.mark.parametrize(
     ("optimizer", "reason"),
     [
-        (torch.optim.Adagrad, "not Adagrad"),
-        (partial(torch.optim.SGD, momentum=0.9, dampening=0.5), "dampening=0.5"),
-        (partial(torch.optim.Adam, amsgrad=True), "amsgrad=True"),
+        (torch.optim.Rprop, "Rprop must take steps that are proportional to the rate"),
+        (torch.optim.Adafactor, "Adafactor must take steps .* every coordinate alone"),
+        (torch.optim.LBFGS, "closure"),
+        (lambda w: LRDropout(torch.optim.SGD(w), 0.5), r"LRDropout must .*Run\(keep"),
         (partial(torch.optim.SGD, speed=9), "speed"),
         ("sgd", "must make a torch optimizer"),
     ],

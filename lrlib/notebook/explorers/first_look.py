@@ -10,7 +10,7 @@ import numpy as np
 
 from lrlib.lab.data import Dataset, load
 from lrlib.lab.models import mlp
-from lrlib.lab.sweep import Run, Runs, fit_many
+from lrlib.lab.sweep import Run, SweepResult, fit_many
 from lrlib.schedules import Constant, Cosine, Linear, Schedule, StepDecay
 
 EPOCHS, SEEDS = 8, 32
@@ -80,7 +80,7 @@ def _train(places: Sequence[tuple[str, float]], seeds: int) -> list[dict[str, An
     return [_summary(result, slice(i * seeds, (i + 1) * seeds)) for i in range(len(places))]
 
 
-def _summary(result: Runs, part: slice) -> dict[str, Any]:
+def _summary(result: SweepResult, part: slice) -> dict[str, Any]:
     from lrlib.lab.stats import interval
 
     per_epoch = _digits().steps_per_epoch(32)
