@@ -24,7 +24,7 @@ __all__ = ["LRDropout"]
 # should stay in the cache, and still be enough to hide the cost of a call.
 _BLOCK = 2**20
 
-# Below this number of weights in a tensor, masks of bits are no faster.
+# Below this number of weights, masks of bits are no faster.
 _LARGE = 2**17
 
 # Integers as wide as a weight: its bits are restored, whatever they mean.
@@ -171,45 +171,50 @@ def restore_dropped(
 
     Weights of one device and dtype; `old` has as many numbers as they have together.
     """
-    sizes = [weight.numel() for weight in weights]
-    small: list[tuple[Tensor, Tensor]] = []
-    for weight, before in zip(weights, old.split(sizes), strict=True):
-        plain = weight.is_contiguous() and weight.is_floating_point() and weight.itemsize > 1
-        if plain and weight.device.type == "cpu" and weight.numel() >= _LARGE:
-            _restore_by_bits(weight.view(-1), before, keep, generator)
-        else:
-            small.append((weight, before))
-    if small:
-        new = torch.cat([weight.reshape(-1) for weight, _ in small])
-        limit = min(round(keep * 2**32) - 2**31, 2**31 - 1)
-        kept = _random(len(new), torch.int32, generator) < limit
-        torch.where(kept, new, torch.cat([before for _, before in small]), out=new)
-        pieces = new.split([before.numel() for _, before in small])
-        shaped = [
-            piece.view(weight.shape) for piece, (weight, _) in zip(pieces, small, strict=True)
-        ]
-        torch._foreach_copy_([weight for weight, _ in small], shaped)
+    plain = all(weight.is_contiguous() and weight.is_floating_point() for weight in weights)
+    if plain and old.device.type == "cpu" and old.itemsize > 1 and len(old) >= _LARGE:
+        _restore_by_bits(weights, old, keep, generator)
+        return
+    new = torch.cat([weight.reshape(-1) for weight in weights])
+    kept = _random(len(new), torch.int32, generator) < min(round(keep * 2**32) - 2**31, 2**31 - 1)
+    torch.where(kept, new, old, out=new)
+    pieces = new.split([weight.numel() for weight in weights])
+    shaped = [piece.view(weight.shape) for piece, weight in zip(pieces, weights, strict=True)]
+    torch._foreach_copy_(weights, shaped)
 
 
-def _restore_by_bits(new: Tensor, old: Tensor, keep: float, generator: torch.Generator) -> None:
-    """The same with one random *bit* per coordinate, if keep is ½.
+def _restore_by_bits(
+    weights: list[Tensor], old: Tensor, keep: float, generator: torch.Generator
+) -> None:
+    """The same with one random *bit* per coordinate, if keep is ½, and without gathering.
 
     Random numbers and `torch.where` each cost more than the step itself. So the row of weights is
     seen as 32 stretches, and bit i of a random word is the mask of one coordinate of stretch i:
     shifted to the sign and back, it fills the word with 0 (kept) or -1 (dropped). As integers,
     which wrap around, new + (new - old) · mask is then new or old.
     """
-    kind, width = _INTEGERS[new.itemsize], 8 * new.itemsize
-    length = min(-(-len(new) // width), _BLOCK)
-    mask, change = torch.empty((2, length), dtype=kind)
-    pairs = zip(new.view(kind).split(length), old.view(kind).split(length), strict=True)
-    for i, (piece, before) in enumerate(pairs):
-        if i % width == 0:
-            dropped = _bernoulli(length, 1 - keep, kind, generator)
-        torch.bitwise_left_shift(dropped, width - 1 - i % width, out=mask)
-        mask.bitwise_right_shift_(width - 1)
-        changed = torch.sub(piece, before, out=change[: len(piece)])
-        piece.addcmul_(changed, mask[: len(piece)])
+    kind = _INTEGERS[old.itemsize]
+    width = 8 * old.itemsize
+    old = old.view(kind)
+    draws = -(-len(old) // (width * _BLOCK))
+    block = -(-len(old) // (width * draws))
+    mask, change = torch.empty((2, block), dtype=kind)
+    done = 0
+    for weight in weights:
+        new = weight.view(-1).view(kind)
+        start = 0
+        while start < len(new):
+            bit, at = divmod(done % (block * width), block)
+            if at == 0:
+                if bit == 0:
+                    dropped = _bernoulli(block, 1 - keep, kind, generator)
+                torch.bitwise_left_shift(dropped, width - 1 - bit, out=mask)
+                mask.bitwise_right_shift_(width - 1)
+            count = min(len(new) - start, block - at)
+            piece = new[start : start + count]
+            changed = torch.sub(piece, old[done : done + count], out=change[:count])
+            piece.addcmul_(changed, mask[at : at + count])
+            start, done = start + count, done + count
 
 
 def _bernoulli(count: int, share: float, kind: torch.dtype, generator: torch.Generator) -> Tensor:

@@ -483,6 +483,12 @@ class Piecewise(Schedule):
         return np.array(values)[np.searchsorted(ends, t, side="right")]
 
 
+def _numbers(owner: str, returned: list[Any]) -> Factors:
+    return _checks.array(
+        owner, "function", returned, "a function of the step that returns a number"
+    )
+
+
 # --- Your own rule -----------------------------------------------------------------------------
 
 
@@ -499,7 +505,7 @@ class Custom(Schedule):
     function: StepFunction
 
     def factor(self, t: Steps) -> Factors:
-        return np.array([_returned(self, self.function(int(step)), step) for step in t])
+        return _numbers("Custom", [self.function(int(step)) for step in t])
 
 
 @dataclass(frozen=True)
@@ -516,20 +522,8 @@ class Multiplicative(Schedule):
     function: StepFunction
 
     def factor(self, t: Steps) -> Factors:
-        steps = range(1, int(t.max(initial=0)) + 1)
-        ratios = [_returned(self, self.function(step), step) for step in steps]
-        return np.cumprod(np.array([1.0, *ratios]), dtype=np.float64)[t]
-
-
-def _returned(schedule: Schedule, value: Any, step: int) -> float:
-    """What a given function returned, as a float."""
-    try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
-        raise TypeError(
-            f"{schedule!r}: at step {step} the function returned {value!r:.60}, but a factor must "
-            "be a number"
-        ) from None
+        ratios = [self.function(step) for step in range(1, int(t.max(initial=0)) + 1)]
+        return np.multiply.accumulate(_numbers("Multiplicative", [1.0, *ratios]))[t]
 
 
 # --- The algebra -------------------------------------------------------------------------------

@@ -8,7 +8,9 @@ from lrlib._extras import require
 
 require("lab", "joblib", "pandas", "platformdirs", "scipy", "sklearn", "torchvision", "tqdm")
 
+from lrlib.lab import contest as _contest  # noqa: E402
 from lrlib.lab import data, devices, models, stats, sweep, training  # noqa: E402
+from lrlib.lab.contest import *  # noqa: E402
 from lrlib.lab.data import *  # noqa: E402
 from lrlib.lab.devices import *  # noqa: E402
 from lrlib.lab.models import *  # noqa: E402
@@ -17,6 +19,7 @@ from lrlib.lab.sweep import *  # noqa: E402
 from lrlib.lab.training import *  # noqa: E402
 
 __all__ = [
+    *_contest.__all__,
     *data.__all__,
     *devices.__all__,
     *models.__all__,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from lrlib import _checks
 
 __all__ = ["Interval", "interval", "paired_difference"]
+# `holm` and `paired_p_values` serve `contest`.
 
 
 @dataclass(frozen=True)
@@ -71,3 +73,40 @@ def paired_difference(a: ArrayLike, b: ArrayLike) -> Interval:
         rule = "finite: count a run that diverged as what it scores, don't drop it"
         raise _checks.refuse("paired_difference", "a, b", "NaN or infinity", rule)
     return interval(first - second)
+
+
+def paired_p_values(differences: NDArray[np.float64], margin: float) -> tuple[float, float]:
+    """Two p-values of a mean difference: of being 0, and of lying outside ±margin.
+
+    The first is the paired t-test, the second the larger of two one-sided t-tests (TOST,
+    Schuirmann 1987). Differences that are all the same have no error: then each is 0 or 1.
+
+    >>> different, outside = paired_p_values(np.array([0.9, 1.0, 1.1, 1.0]), margin=2.0)
+    >>> different < 0.01, outside < 0.01
+    (True, True)
+    """
+    from scipy.stats import t as student
+
+    n, mean = len(differences), float(differences.mean())
+    error = float(differences.std(ddof=1)) / math.sqrt(n)
+    if error == 0:
+        return float(mean == 0), float(abs(mean) >= margin)
+    different = 2 * student.sf(abs(mean) / error, n - 1)
+    outside = student.sf((margin - abs(mean)) / error, n - 1)
+    return float(different), float(outside)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """The p-values, adjusted so that the chance of any false rejection stays at the level.
+
+    Holm (1979): the smallest times n, the next times n − 1, …, none below the one before.
+
+    >>> [round(p, 3) for p in holm([0.01, 0.04, 0.03])]
+    [0.03, 0.06, 0.06]
+    """
+    order = np.argsort(p_values)
+    scaled = np.asarray(p_values)[order] * np.arange(len(order), 0, -1)
+    adjusted = np.empty(len(order))
+    adjusted[order] = np.minimum(np.maximum.accumulate(scaled), 1.0)
+    result: list[float] = adjusted.tolist()
+    return result

@@ -9,15 +9,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lrlib import _checks
+from lrlib.lab.contest import Verdict
 from lrlib.lab.stats import Interval
 from lrlib.param_groups import GroupSummary
 
-__all__ = ["claim", "glue", "group_table", "measured", "table"]
+__all__ = ["claim", "glue", "group_table", "measured", "table", "verdict_table"]
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -148,9 +150,9 @@ def table(columns: dict[str, Sequence[str]], caption: str = "") -> Table:
 def group_table(rows: Sequence[GroupSummary]) -> Table:
     """The audit of `lrlib.summary` as a table, with its total in the caption.
 
-    >>> from torch import nn
-    >>> model = nn.Linear(4, 2)
-    >>> group_table(summary([{"params": list(model.parameters()), "lr": 0.1}], model))
+    >>> import lrlib, torch
+    >>> model = torch.nn.Linear(4, 2)
+    >>> group_table(lrlib.summary([{"params": list(model.parameters()), "lr": 0.1}], model))
     10 trainable parameters in 1 group, each in exactly one.
     group | parameters | count | lr | weight decay
     0 | weight, bias | 10 | 0.1 | –
@@ -173,6 +175,25 @@ def group_table(rows: Sequence[GroupSummary]) -> Table:
 
 def _shortened(names: Sequence[str]) -> str:
     return ", ".join(names if len(names) <= 4 else [*names[:3], f"… {len(names) - 3} more"])
+
+
+def verdict_table(verdicts: Sequence[Verdict], percent: bool = False, caption: str = "") -> Table:
+    """The verdicts of a contest, a row for each pair and budget; `percent` for shares.
+
+    >>> verdict_table([Verdict("a", "b", 8, (0.010, 0.012, 0.014), "better")], percent=True)
+    budget | pair | difference | median | verdict
+    8 | a − b | ≈+1.20 ± 0.50 points | ≈+1.20% | better
+    """
+    return table(
+        {
+            "budget": [str(one.budget) for one in verdicts],
+            "pair": [f"{one.a} − {one.b}" for one in verdicts],
+            "difference": [measured(one.difference, "+.2f", percent) for one in verdicts],
+            "median": [measured(median(one.differences), "+.2f", percent) for one in verdicts],
+            "verdict": [one.verdict for one in verdicts],
+        },
+        caption=caption,
+    )
 
 
 def glue(name: str, value: str) -> None:

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
+from lrlib.lab.contest import VERDICTS, Verdict
 from lrlib.lab.stats import interval
 from lrlib.schedules import Schedule
 
@@ -23,6 +24,7 @@ __all__ = [
     "band",
     "contours",
     "figure",
+    "forest",
     "label_line",
     "lr_curve",
     "show",
@@ -149,6 +151,38 @@ def band(
     axes.plot(x, mean, color=color, label=label)
     axes.fill_between(np.asarray(x), mean - half, mean + half, color=color, alpha=0.2, linewidth=0)
     return mean
+
+
+def forest(
+    verdicts: Sequence[Verdict], margin: float, unit: str, scale: float = 1.0, title: str = ""
+) -> tuple[Figure, str]:
+    """A row for each verdict: the difference, its interval, every unit as a dot; and alt text.
+
+    The gray band is ±`margin`. `unit` labels the axis; `scale` is 100 for shares in points.
+    """
+    result, axes = figure(figsize=(6.4, 1.2 + 0.34 * len(verdicts)))
+    axes.axvspan(-scale * margin, scale * margin, color="#4d4d4d", alpha=0.12, linewidth=0)
+    axes.axvline(0, color="#4d4d4d", linewidth=1)
+    colors = dict(zip(VERDICTS, (CYCLE[2], CYCLE[1], CYCLE[0], CYCLE[6]), strict=True))
+    rows: list[str] = []
+    sentences: list[str] = []
+    for row, one in enumerate(reversed(verdicts)):
+        mean, half = scale * one.difference.mean, scale * one.difference.half_width
+        color = colors[one.verdict]
+        axes.plot(
+            scale * np.array(one.differences),
+            [row] * len(one.differences),
+            ".",
+            color=color,
+            alpha=0.3,
+            markersize=4,
+        )
+        axes.errorbar(mean, row, xerr=half, fmt="o", color=color)
+        rows.append(f"{one.a} − {one.b}" + (f", {one.budget}" if one.budget else ""))
+        sentences.insert(0, f"{rows[-1]}: {mean:+.2f} ± {half:.2f}, {one.verdict}")
+    axes.set_yticks(range(len(rows)), rows)
+    axes.set(xlabel=unit, title=title, ylim=(-0.6, len(rows) - 0.4))
+    return result, f"Differences in {unit}, with 95 % intervals. " + "; ".join(sentences) + "."
 
 
 def contours(

@@ -1,0 +1,272 @@
+"""The protocol of a comparison: tune every entrant alike, then judge all pairs on fresh seeds.
+
+1. One metric tunes (on the validation split) and judges (on the test split).
+2. The grid of rates grows until the best rate of every entrant lies inside it.
+3. The verdict uses seeds that the tuning has not seen, as pairs; scores are averaged within a unit.
+4. The margin, below which a difference doesn't matter, is written down before the run.
+5. All pairs at all budgets are tested together, with Holm's correction.
+
+The rules are those of a designed experiment: a rate is what is tuned, a seed is what is not of
+interest, and what is compared is the entrant at its own best rate.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrlib import _checks
+from lrlib._checks import Positive
+from lrlib.lab.stats import Interval, holm, interval, paired_p_values
+
+__all__ = ["Card", "Contest", "Verdict", "contest", "judge"]
+
+Floats = NDArray[np.float64]
+# (entrant, budget, rates, seeds, split) → metric → the scores, [rates, seeds].
+Trial = Callable[[str, int, Sequence[float], Sequence[int], str], Mapping[str, Floats]]
+
+VERDICTS = ("better", "worse", "equivalent", "not told apart")
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is written down before the first run.
+
+    question: the sentence that the contest answers; metric: its name, for the tuning and for the
+    verdict; higher_is_better; margin: the difference that doesn't matter, in the metric's unit;
+    reason: why this margin; diverged: what a run without a finite score counts as; unit: what is
+    independent, such as "seed" or "draw of the data".
+    """
+
+    question: str
+    metric: str
+    higher_is_better: bool
+    margin: Positive
+    reason: str
+    diverged: float
+    unit: str = "seed"
+
+    def __post_init__(self) -> None:
+        _checks.check_fields(self)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How entrant `a` did against `b` at one budget, in one of VERDICTS.
+
+    differences: a − b of every unit; an outlier shows here, and not in a mean.
+    """
+
+    a: str
+    b: str
+    budget: int
+    differences: tuple[float, ...]
+    verdict: str
+
+    @property
+    def difference(self) -> Interval:
+        """The mean of the differences, with its 95 % interval."""
+        return interval(self.differences)
+
+
+@dataclass(frozen=True)
+class Contest:
+    """A finished contest: all that was seen, in a form that JSON keeps.
+
+    rates: the grid that each entrant ended with, per budget; tuning: the mean score at each of
+    these rates; best: the rate that won; scores: the test score of every unit at that rate. Each is
+    a dict budget → entrant → value.
+    """
+
+    card: Card
+    rates: dict[int, dict[str, list[float]]]
+    tuning: dict[int, dict[str, list[float]]]
+    best: dict[int, dict[str, float]]
+    scores: dict[int, dict[str, list[float]]]
+
+    def record(self) -> dict[str, Any]:
+        """The contest as plain data."""
+        return asdict(self)
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Contest:
+        """The contest that `record` kept; JSON makes strings of budgets. Raises as `check` does."""
+        parts = {
+            name: {int(budget): dict(by_entrant) for budget, by_entrant in record[name].items()}
+            for name in ("rates", "tuning", "best", "scores")
+        }
+        made = cls(Card(**record["card"]), **parts)
+        made.check()
+        return made
+
+    def check(self) -> None:
+        """Raises ValueError if a best rate isn't the grid's, or is the grid's edge."""
+        sign = 1.0 if self.card.higher_is_better else -1.0
+        for budget, entrant in _places(self.scores):
+            rates, means = self.rates[budget][entrant], self.tuning[budget][entrant]
+            place = f"contest: {entrant} at budget {budget}"
+            best = int(np.argmax(sign * np.asarray(means)))
+            if rates[best] != self.best[budget][entrant]:
+                raise ValueError(
+                    f"{place}: {self.card.metric} is best at the rate {rates[best]:g}, but the "
+                    f"verdict was made at {self.best[budget][entrant]:g}"
+                )
+            if best in (0, len(rates) - 1):
+                raise ValueError(f"{place}: the best rate, {rates[best]:g}, is the grid's edge")
+
+    def neighbors(self, budget: int, entrant: str) -> tuple[float, float, float]:
+        """The mean tuning scores at the next lower rate, at the best one, at the next higher."""
+        rates, means = self.rates[budget][entrant], self.tuning[budget][entrant]
+        i = rates.index(self.best[budget][entrant])
+        return means[i - 1], means[i], means[i + 1]
+
+    def verdicts(self, pairs: Iterable[tuple[str, str]] | None = None) -> list[Verdict]:
+        """Every pair of entrants at every budget, or those of `pairs`, tested as one family."""
+        return judge(self.scores, self.card, pairs)
+
+    def verdict(self, a: str, b: str, budget: int) -> Verdict:
+        """The verdict on one pair, among all pairs at all budgets."""
+        for one in self.verdicts():
+            if one.budget == budget and {one.a, one.b} == {a, b}:
+                return one if one.a == a else _turned(one)
+        raise ValueError(f"verdict({a!r}, {b!r}, budget={budget}): no such pair in this contest")
+
+
+def contest(
+    card: Card,
+    entrants: Sequence[str],
+    trial: Trial,
+    *,
+    rates: Sequence[float],
+    budgets: Sequence[int],
+    tuning_seeds: Sequence[int],
+    seeds: Sequence[int],
+    repeats: int = 1,
+    largest_grid: int = 40,
+) -> Contest:
+    """Runs the protocol: tunes each entrant at each budget, then scores it on fresh seeds.
+
+    `rates` is the first grid, at least three rates in increasing order; it grows by the ratio of
+    its last two. `trial(entrant, budget, rates, seeds, split)` trains and returns a dict from
+    metrics to scores on "validation" or "test", [rates, seeds]; the card says which metric counts.
+    The scores of `repeats` seeds in a row are one unit, and are averaged.
+
+    Raises ValueError if tuning and verdict share a seed, or if a best rate is still on the edge of
+    a grid of `largest_grid` rates.
+
+    >>> card = Card("Is b better than a?", "score", True, 0.5, "by construction", diverged=-9)
+    >>> def trial(entrant, budget, rates, seeds, split):
+    ...     shift = {"a": 0.0, "b": 2.0}[entrant]
+    ...     noise = np.random.default_rng([len(split), ord(entrant)]).normal(0, 0.1, len(seeds))
+    ...     return {"score": shift - np.log10(np.array(rates) / 10)[:, None] ** 2 + noise}
+    >>> result = contest(card, ["a", "b"], trial, rates=[0.1, 0.3, 1], budgets=[1],
+    ...                  tuning_seeds=range(4), seeds=range(10, 20))
+    >>> round(result.best[1]["a"], 1), result.verdict("b", "a", 1).verdict
+    (11.1, 'better')
+    """
+    first = [_checks.number("contest", "rates", rate, above=True) for rate in rates]
+    if len(first) < 3 or sorted(set(first)) != first:
+        raise _checks.refuse("contest", "rates", rates, "at least three rates in increasing order")
+    if set(tuning_seeds) & set(seeds):
+        raise _checks.refuse("contest", "seeds", seeds, "fresh: none of the tuning seeds")
+    if len(seeds) % repeats or len(seeds) // repeats < 2:
+        rule = f"at least 2 units of {repeats} seeds each"
+        raise _checks.refuse("contest", "seeds", seeds, rule)
+    sign = 1.0 if card.higher_is_better else -1.0
+
+    def scored(*arguments: Any) -> Floats:
+        # The one place where a metric is chosen: for the tuning and for the verdict.
+        scores = np.asarray(trial(*arguments)[card.metric], dtype=np.float64)
+        return np.where(np.isfinite(scores), scores, card.diverged)
+
+    def tuned(entrant: str, budget: int) -> tuple[list[float], list[float]]:
+        grid, means = list(first), []
+        means = scored(entrant, budget, grid, tuning_seeds, "validation").mean(axis=1).tolist()
+        while (best := int(np.argmax(sign * np.asarray(means)))) in (0, len(grid) - 1):
+            if len(grid) >= largest_grid:
+                raise ValueError(
+                    f"contest: the best rate of {entrant} at budget {budget} is still on the edge "
+                    f"of a grid of {len(grid)} rates, {grid[0]:g} to {grid[-1]:g}"
+                )
+            rate = grid[0] * grid[0] / grid[1] if best == 0 else grid[-1] * grid[-1] / grid[-2]
+            mean = float(scored(entrant, budget, [rate], tuning_seeds, "validation").mean())
+            at = 0 if best == 0 else len(grid)
+            grid.insert(at, rate)
+            means.insert(at, mean)
+        return grid, means
+
+    result = Contest(card, {}, {}, {}, {})
+    for budget in budgets:
+        for part in (result.rates, result.tuning, result.best, result.scores):
+            part[budget] = {}
+        for entrant in entrants:
+            grid, means = tuned(entrant, budget)
+            rate = grid[int(np.argmax(sign * np.asarray(means)))]
+            scores = scored(entrant, budget, [rate], seeds, "test")[0]
+            result.rates[budget][entrant], result.tuning[budget][entrant] = grid, means
+            result.best[budget][entrant] = rate
+            result.scores[budget][entrant] = scores.reshape(-1, repeats).mean(axis=1).tolist()
+    result.check()
+    return result
+
+
+def judge(
+    scores: Mapping[int, Mapping[str, Sequence[float]]],
+    card: Card,
+    pairs: Iterable[tuple[str, str]] | None = None,
+) -> list[Verdict]:
+    """The verdict on every pair at every budget, from the scores of paired units.
+
+    A pair is "equivalent" if its difference lies within the margin (two one-sided t-tests), else
+    "better" or "worse" if it differs from 0 (a paired t-test), else "not told apart". Both families
+    of tests are corrected by Holm, so that 5 % is the chance of any false verdict of that kind.
+
+    >>> card = Card("", "loss", False, 0.1, "an example", diverged=9.0)
+    >>> judge({1: {"a": [1.0, 1.1, 0.9], "b": [2.0, 2.1, 1.8]}}, card)[0].verdict
+    'better'
+    """
+    chosen = None if pairs is None else list(pairs)
+    family = [
+        (budget, a, b)
+        for budget, by_entrant in scores.items()
+        for a, b in (itertools.combinations(by_entrant, 2) if chosen is None else chosen)
+    ]
+    differences = [
+        np.asarray(scores[budget][a], np.float64) - np.asarray(scores[budget][b], np.float64)
+        for budget, a, b in family
+    ]
+    tests = [paired_p_values(difference, card.margin) for difference in differences]
+    apart, within = (holm([test[i] for test in tests]) for i in (0, 1))
+    sign = 1.0 if card.higher_is_better else -1.0
+
+    def named(mean: float, p_apart: float, p_within: float) -> str:
+        if p_within < 0.05:
+            return "equivalent"
+        if p_apart < 0.05:
+            return "better" if sign * mean > 0 else "worse"
+        return "not told apart"
+
+    return [
+        Verdict(
+            a,
+            b,
+            budget,
+            tuple(difference.tolist()),
+            named(float(difference.mean()), apart[i], within[i]),
+        )
+        for i, ((budget, a, b), difference) in enumerate(zip(family, differences, strict=True))
+    ]
+
+
+def _places(scores: Mapping[int, Mapping[str, object]]) -> Iterable[tuple[int, str]]:
+    return ((budget, entrant) for budget, by in scores.items() for entrant in by)
+
+
+def _turned(one: Verdict) -> Verdict:
+    opposite = {"better": "worse", "worse": "better"}.get(one.verdict, one.verdict)
+    return Verdict(one.b, one.a, one.budget, tuple(-d for d in one.differences), opposite)
