@@ -137,6 +137,15 @@ class SweepResult:
         arrays = {one.name: getattr(self, one.name)[chosen] for one in fields(self)[1:]}
         return SweepResult(runs=tuple(self.runs[i] for i in chosen), **arrays)
 
+    def scores(self, split: str) -> dict[str, Floats]:
+        """What a contest compares: each run's final loss and accuracy on "validation" or "test"."""
+        if _checks.one_of("validation", "test")("scores", "split", split) == "test":
+            return {"loss": self.test_loss, "accuracy": self.test_accuracy}
+        return {
+            "loss": self.validation_loss[:, -1],
+            "accuracy": self.validation_accuracy[:, -1],
+        }
+
 
 def fit_many(
     model_fn: Callable[[], nn.Module],
