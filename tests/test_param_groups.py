@@ -138,7 +138,7 @@ BAD = {
         "TypeError: layerwise_decay(layers='ab'): layers must be name prefixes, input to output"
     ),
     "layerwise_decay(model, 1, 0.5, ['3'])": (
-        "ValueError: layerwise_decay: no pattern matches 1.weight, 1.bias; add one"
+        "ValueError: layerwise_decay: no layer holds 1.weight, 1.bias; add one to `layers`"
     ),
     "layerwise_decay(model, 1, 0.5, ['1', '3', 'a'])": (
         "ValueError: layerwise_decay(layers=['1', '3', 'a']): layers must be prefixes of "

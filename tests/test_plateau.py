@@ -136,20 +136,21 @@ def test_a_bad_field_is_named_with_its_value_and_its_rule(name, value, error, ru
 
 
 BAD = {
+    "PlateauRule().start(-1)": "ValueError: start(lr=-1): lr must be finite and of at least 0",
     "PlateauRule(min_lr=[-0.2])": (
         "ValueError: PlateauRule(min_lr=-0.2): min_lr must be a finite number of at least 0"
     ),
     "decisions([1.0], 0.1, min_lr=(0.1, 0.2))": (
-        "ValueError: decisions(base_lr=0.1): base_lr must be 2 rates, one for each min_lr"
+        "ValueError: start(lr=0.1): lr must be 2 rates, one per min_lr"
     ),
     "decisions([1.0], -1)": (
-        "ValueError: decisions(base_lr=-1): base_lr must be finite and of at least 0"
+        "ValueError: decisions(base_lr=-1): base_lr must be a finite number of at least 0"
     ),
     "decisions([1.0], 'x')": (
-        "TypeError: decisions(base_lr='x'): base_lr must be a rate, or one for each group or run"
+        "TypeError: decisions(base_lr='x'): base_lr must be a rate, or one for each group"
     ),
     "decisions([1.0], [[0.1]])": (
-        "ValueError: decisions(base_lr=[[0.1]]): base_lr must be a rate, or one for each group"
+        "TypeError: decisions(base_lr=[0.1]): base_lr must be a finite number of at least 0"
     ),
     "decisions(3)": "TypeError: decisions(metrics=3): metrics must be a sequence of numbers",
     "decisions([[1]])": "TypeError: decisions(metrics=[1]): metrics must be a sequence of numbers",
