@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from fnmatch import fnmatchcase
+
 import pytest
 import torch
 from hypothesis import given
@@ -24,14 +27,17 @@ def ids(groups) -> list[int]:
     st.lists(st.sampled_from(["*.bias", "*.weight", "1.*", "3.*", "0.*"]), unique=True),
 )
 def test_every_parameter_is_in_exactly_one_group_the_first_that_matches(model, patterns) -> None:
-    try:
-        groups = by_name(model, {pattern: 0.1 * i for i, pattern in enumerate([*patterns, "*"])})
-    except ValueError as error:
-        if "matches no parameter" not in str(error):
-            raise
+    names = [name for name, _ in model.named_parameters()]
+    first = {name: next(p for p in [*patterns, "*"] if fnmatchcase(name, p)) for name in names}
+    table = {pattern: 0.1 * i for i, pattern in enumerate([*patterns, "*"])}
+    idle = [pattern for pattern in table if pattern not in first.values()]
+    if idle:
+        with pytest.raises(ValueError, match=f"by_name: {re.escape(repr(idle[0]))}.* matches no"):
+            by_name(model, table)
         return
-    assert sorted(ids(groups)) == sorted(id(weight) for weight in model.parameters())
-    summary(groups, model)
+    rows = summary(by_name(model, table), model)
+    assert [(row.group, row.lr) for row in rows] == list(table.items())
+    assert {name: row.group for row in rows for name in row.parameters} == first
 
 
 def test_options_beside_the_rate() -> None:
@@ -44,33 +50,11 @@ def test_options_beside_the_rate() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("patterns", "reason"),
-    [
-        ({"1.*": 0.1}, r"no pattern matches 3\.weight, 3\.bias"),
-        (
-            {"head.*": 0.1, "*": 0.2},
-            r"'head\.\*' matches no parameter.*1\.weight, 1\.bias, 3\.weight",
-        ),
-        ({"*": 0.1, "1.*": 0.2}, r"'1\.\*' matches no parameter that an earlier pattern left"),
-        ({"*": -0.1}, r"by_name\('\*': lr=-0\.1\)"),
-        ({"*": {"lr": 0.1, "weight_decay": "no"}}, r"weight_decay='no'"),
-        ({}, r"by_name\(patterns="),
-        (0.1, r"by_name\(patterns="),
-    ],
-)
-def test_what_is_wrong_is_named(patterns, reason: str) -> None:
-    with pytest.raises((ValueError, TypeError), match=reason):
-        by_name(mlp(4, 3, 2), patterns)
-
-
 def test_what_is_frozen_is_left_out() -> None:
     model = mlp(4, 3, 2)
     model[1].requires_grad_(False)
     groups = by_name(model, {"*": 0.1})
     assert ids(groups) == [id(model[3].weight), id(model[3].bias)]
-    with pytest.raises(ValueError, match="trainable parameters"):
-        by_name(model.requires_grad_(False), {"*": 0.1})
 
 
 @given(st.floats(0.01, 1), st.floats(0.1, 1), st.integers(2, 6))
@@ -88,10 +72,6 @@ def test_layers_can_be_named_and_must_cover_the_model() -> None:
     groups = layerwise_decay(network, 0.1, 0.5, layers)
     assert [group["name"] for group in groups] == layers
     summary(groups, network)
-    with pytest.raises(ValueError, match=r"no pattern matches bn1\.weight"):
-        layerwise_decay(network, 0.1, 0.5, [name for name in layers if name != "bn1"])
-    with pytest.raises(ValueError, match=r"'head' has none of"):
-        layerwise_decay(network, 0.1, 0.5, [*layers, "head"])
 
 
 def test_every_scheduler_sees_the_decayed_rates() -> None:
@@ -114,15 +94,75 @@ def test_biases_and_norms_do_not_decay() -> None:
     ]  # fmt: skip
 
 
-def test_the_audit_finds_what_is_forgotten_double_or_foreign() -> None:
-    model, other = mlp(4, 3, 2), mlp(4, 2)
-    first, last = list(model[1].parameters()), list(model[3].parameters())
-    with pytest.raises(ValueError, match=r"never trained: 3\.weight, 3\.bias"):
-        summary([{"params": first, "lr": 0.1}], model)
-    with pytest.raises(ValueError, match=r"1\.weight is in group 0 and in group 1"):
-        summary([{"params": first}, {"params": [*last, first[0]]}], model)
-    with pytest.raises(ValueError, match="no trainable parameter of the model"):
-        summary([{"params": [*first, *last, *other.parameters()]}], model)
-    table = summary(torch.optim.SGD(by_name(model, {"3.*": 0.1, "*": 0.01}), lr=1), model)
-    counts = [int(row[2]) for row in table.frame.to_numpy()]
-    assert sum(counts) == sum(weight.numel() for weight in model.parameters())
+def test_the_audit_counts_every_weight_once() -> None:
+    model = mlp(4, 3, 2)
+    rows = summary(torch.optim.SGD(by_name(model, {"3.*": 0.1, "*": 0.01}), lr=1), model)
+    assert [(row.group, row.parameters, row.count, row.lr, row.weight_decay) for row in rows] == [
+        ("3.*", ("3.weight", "3.bias"), 8, 0.1, 0.0),
+        ("*", ("1.weight", "1.bias"), 15, 0.01, 0.0),
+    ]
+    assert summary([{"params": list(model.parameters())}], model)[0].lr is None
+
+
+# --- Bad arguments -----------------------------------------------------------------------------
+
+model = mlp(4, 3, 2)
+first, last = list(model[1].parameters()), list(model[3].parameters())
+frozen = mlp(4, 3, 2).requires_grad_(False)
+NAMES = "1.weight, 1.bias, 3.weight, 3.bias"
+BAD = {
+    "by_name(model, {'1.*': 1})": "ValueError: by_name: no pattern matches 3.weight, 3.bias; add",
+    "by_name(model, {'head.*': 1, '*': 2})": (
+        "ValueError: by_name: 'head.*' matches no parameter that an earlier pattern left over; the "
+        f"parameters are {NAMES}"
+    ),
+    "by_name(model, {'*': -1})": (
+        "ValueError: by_name('*': lr=-1): '*': lr must be a finite number of at least 0"
+    ),
+    "by_name(model, {'*': {'weight_decay': 'no'}})": (
+        "TypeError: by_name('*': weight_decay='no'): '*': weight_decay must be a finite number"
+    ),
+    "by_name(model, {})": "TypeError: by_name(patterns={}): patterns must be a dict from name",
+    "by_name(model, 0.1)": "TypeError: by_name(patterns=0.1): patterns must be a dict from name",
+    "by_name(3, {'*': 1})": "TypeError: by_name(model=3): model must be a torch.nn.Module",
+    "by_name(frozen, {'*': 1})": (
+        "ValueError: by_name(model='Sequential'): model must be a model with trainable parameters"
+    ),
+    "layerwise_decay(model, -1, 0.5)": (
+        "ValueError: layerwise_decay(lr=-1): lr must be a finite number of at least 0"
+    ),
+    "layerwise_decay(model, 1, None)": (
+        "TypeError: layerwise_decay(decay=None): decay must be a finite number of at least 0"
+    ),
+    "layerwise_decay(model, 1, 0.5, 'ab')": (
+        "TypeError: layerwise_decay(layers='ab'): layers must be name prefixes, input to output"
+    ),
+    "layerwise_decay(model, 1, 0.5, ['3'])": (
+        "ValueError: layerwise_decay: no layer holds 1.weight, 1.bias; add one to `layers`"
+    ),
+    "layerwise_decay(model, 1, 0.5, ['1', '3', 'a'])": (
+        "ValueError: layerwise_decay(layers=['1', '3', 'a']): layers must be prefixes of "
+        f"parameters; 'a' has none of {NAMES}"
+    ),
+    "split_weight_decay(model, -1)": (
+        "ValueError: split_weight_decay(weight_decay=-1): weight_decay must be a finite number"
+    ),
+    "summary(3, model)": "TypeError: summary(groups=3): groups must be an optimizer, or a sequence",
+    "summary([3], model)": "TypeError: summary(groups=[3]): groups must be an optimizer, or a",
+    "summary([{'params': first}], model)": (
+        "ValueError: summary: in no group, so never trained: 3.weight, 3.bias"
+    ),
+    "summary([{'params': first}, {'params': [*last, first[0]]}], model)": (
+        "ValueError: summary: 1.weight is in group 0 and in group 1"
+    ),
+    "summary([{'params': [*first, *last, torch.zeros(2)]}], model)": (
+        "ValueError: summary: group 0 holds a tensor of shape (2,) that is no trainable parameter"
+    ),
+}
+
+
+@pytest.mark.parametrize("call", BAD)
+def test_what_is_wrong_is_named(call: str) -> None:
+    with pytest.raises((TypeError, ValueError)) as caught:
+        eval(call)
+    assert f"{type(caught.value).__name__}: {caught.value}".startswith(BAD[call])

@@ -115,20 +115,55 @@ def test_the_log_says_why():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("name", "value", "error", "rule"),
     [
-        ({"mode": "up"}, "mode must be 'min' or 'max'"),
-        ({"factor": 1.0}, "factor must be below 1"),
-        ({"factor": -1.0}, "factor must be a finite number of at least 0"),
-        ({"patience": -1}, "patience must be a non-negative integer"),
-        ({"threshold": math.nan}, "threshold must be a finite number"),
-        ({"threshold_mode": "relative"}, "threshold_mode must be 'rel' or 'abs' or 'magnitude'"),
-        ({"cooldown": 1.5}, "cooldown must be a non-negative integer"),
-        ({"min_lr": (0.1, 0.2)}, "2 rates, one per min_lr"),
-        ({"min_lr": [-0.1]}, "min_lr must be a finite number"),
-        ({"eps": "small"}, "eps must be a finite number"),
+        ("mode", "up", ValueError, "'min' or 'max'"),
+        ("factor", 1.0, ValueError, "below 1, or nothing is reduced"),
+        ("factor", -1.0, ValueError, "a finite number of at least 0"),
+        ("patience", -1, ValueError, "a non-negative integer"),
+        ("threshold", math.nan, ValueError, "a finite number of at least 0"),
+        ("threshold_mode", "relative", ValueError, "'rel' or 'abs' or 'magnitude'"),
+        ("cooldown", 1.5, TypeError, "a non-negative integer"),
+        ("min_lr", -0.1, ValueError, "a finite number of at least 0"),
+        ("min_lr", "0.1", TypeError, "a rate, or one for each group"),
+        ("eps", "small", TypeError, "a finite number of at least 0"),
     ],
 )
-def test_errors_name_argument_value_and_rule(arguments, message):
-    with pytest.raises((ValueError, TypeError), match=message):
-        decisions([1.0], **arguments)
+def test_a_bad_field_is_named_with_its_value_and_its_rule(name, value, error, rule) -> None:
+    with pytest.raises(error) as caught:
+        PlateauRule(**{name: value})
+    assert str(caught.value) == f"PlateauRule({name}={value!r}): {name} must be {rule}"
+
+
+BAD = {
+    "PlateauRule().start(-1)": "ValueError: start(lr=-1): lr must be finite and of at least 0",
+    "PlateauRule(min_lr=[-0.2])": (
+        "ValueError: PlateauRule(min_lr=-0.2): min_lr must be a finite number of at least 0"
+    ),
+    "decisions([1.0], 0.1, min_lr=(0.1, 0.2))": (
+        "ValueError: start(lr=0.1): lr must be 2 rates, one per min_lr"
+    ),
+    "decisions([1.0], -1)": (
+        "ValueError: decisions(base_lr=-1): base_lr must be a finite number of at least 0"
+    ),
+    "decisions([1.0], 'x')": (
+        "TypeError: decisions(base_lr='x'): base_lr must be a rate, or one for each group"
+    ),
+    "decisions([1.0], [[0.1]])": (
+        "TypeError: decisions(base_lr=[0.1]): base_lr must be a finite number of at least 0"
+    ),
+    "decisions(3)": "TypeError: decisions(metrics=3): metrics must be a sequence of numbers",
+    "decisions([[1]])": "TypeError: decisions(metrics=[1]): metrics must be a sequence of numbers",
+    # A loss that still has its graph.
+    "decisions([torch.tensor(1.0, requires_grad=True)])": (
+        "TypeError: decisions(metrics=tensor(1., requires_grad=True)): metrics must be a sequence "
+        "of numbers"
+    ),
+}
+
+
+@pytest.mark.parametrize("call", BAD)
+def test_so_is_an_argument_of_decisions(call: str) -> None:
+    with pytest.raises((TypeError, ValueError)) as caught:
+        eval(call)
+    assert f"{type(caught.value).__name__}: {caught.value}" == BAD[call]

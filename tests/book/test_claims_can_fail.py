@@ -1,126 +1,89 @@
-"""Claims are no decoration: alter a formula or a measurement a little, and the notebook fails."""
+"""Claims are no decoration: alter a formula or a measurement a little, and the notebook fails.
+
+A cell's mutants are in its metadata: `"mutants": [{"old": …, "new": …, "breaks": …}]`. `old` is a
+text that the cell has once; `breaks` are words of the claim that must fail when `new` stands there.
+`"long": true` leaves the mutant to `make test-long`. If some cells of a notebook have the tag
+`mutants-need`, then only these cells are run.
+"""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from typing import Any
 
 import pytest
+from test_notebooks import NOTEBOOKS, text
 
 from lrlib.notebook.outputs import ClaimError
 
-CHAPTERS = Path(__file__).resolve().parents[2] / "chapters"
+NEED = "mutants-need"
+Cells = dict[int, str]
 
 
-def run(notebook: str, old: str, new: str, only: tuple[str, ...] = ()) -> None:
-    """Runs the notebook's code with `old` replaced; `only` cells that hold one of these."""
-    cells = json.loads((CHAPTERS / f"{notebook}.ipynb").read_text(encoding="utf-8"))["cells"]
-    sources = [
-        "".join(c["source"])
-        for c in cells
-        if c["cell_type"] == "code"
-        and "raises-exception" not in c["metadata"].get("tags", [])
-        and "%" not in "".join(c["source"])[:1]
-    ][1:]
-    if only:
-        sources = [source for source in sources if any(part in source for part in only)]
-    whole = "\n\n".join(sources)
-    assert old in whole, f"{notebook} no longer holds {old!r}: choose another line to alter"
-    exec(compile(whole.replace(old, new, 1), notebook, "exec"), {"__name__": "notebook"})
+def read(path) -> tuple[Cells, list[tuple[int, dict[str, Any]]], bool]:
+    """The cells to run, the mutants with their cells' numbers, and whether cells are left out."""
+    code = [
+        (index, cell)
+        for index, cell in enumerate(json.loads(path.read_text(encoding="utf-8"))["cells"])
+        if cell["cell_type"] == "code"
+    ]
+    mutants = [(i, mutant) for i, cell in code for mutant in cell["metadata"].get("mutants", [])]
+    tags = {index: cell["metadata"].get("tags", []) for index, cell in code}
+    some = any(NEED in tags[index] for index in tags)
+    python = {
+        index: text(cell)
+        for index, cell in code[1:]  # the first installs lrlib
+        if (NEED in tags[index] or not some)
+        and "raises-exception" not in tags[index]
+        and not text(cell).startswith("%")
+    }
+    return python, mutants, some
 
 
-NOISE, STEP, NETWORK = (
-    f"01-decay-theory/{name}" for name in ("noise-floor", "step-size", "a-real-network")
-)
-FORMULA = "return lr * noise**2 / (curvature"
-CHAINS = "(CURVATURE * w + noise * xi)"
-GROUPS = "02-per-layer-rates/parameter-groups"
-BY_HAND, RESUME, DESIGN = (
-    f"03-manual-schedules/{name}" for name in ("by-hand", "resume-and-test", "design-your-own")
-)
-GUIDE, COSINE, MUSEUM = (
-    f"04-built-in-schedulers/{name}" for name in ("field-guide", "cosine", "bug-museum")
-)
-ANATOMY, FAILS = (f"05-plateau-reduction/{name}" for name in ("anatomy", "when-it-fails"))
-MECHANISM, MISSING = (f"06-lr-dropout/{name}" for name in ("mechanism", "the-missing-point"))
-MISS = ("import", "d_p = buf\nd_p", "long_run", "three formulas")
-EDGE = ("import", "def dot", "trails = ", "settled = ")
+def run(name: str, cells: Cells) -> None:
+    names: dict[str, Any] = {"__name__": "notebook"}
+    for index, source in cells.items():
+        exec(compile(source, f"{name}, cell {index}", "exec"), names)
+
+
+READ = {f"{path.parent.name}/{path.stem}": read(path) for path in NOTEBOOKS}
+
+
+@pytest.mark.parametrize("name", READ)
+def test_every_notebook_has_a_mutant_and_each_alters_one_place(name: str) -> None:
+    cells, mutants, _ = READ[name]
+    assert mutants
+    for index, mutant in mutants:
+        assert cells[index].count(mutant["old"]) == 1, f"{name}, cell {index}: {mutant['old']!r}"
 
 
 @pytest.mark.parametrize(
-    ("notebook", "old", "new", "claim", "only"),
+    ("name", "index", "mutant"),
     [
-        (NOISE, FORMULA, "return 1.05 * lr * noise**2 / (curvature", "within the sampling", ()),
-        (NOISE, FORMULA, "return 0.95 * lr * noise**2 / (curvature", "within the sampling", ()),
-        # The noise times √1.05 makes the measured floor 5 % higher.
-        (NOISE, CHAINS, "(CURVATURE * w + 1.0247 * noise * xi)", "within the sampling", ()),
-        (NOISE, CHAINS, "(CURVATURE * w + 0.9747 * noise * xi)", "within the sampling", ()),
-        (NOISE, "decay=first * CURVATURE", "decay=0.999 * first * CURVATURE", "1/t schedule", ()),
-        (
-            NOISE,
-            "lr * CURVATURE) ** 2 * m + lr**2",
-            "1.01 * lr * CURVATURE) ** 2 * m + lr**2",
-            "20 rates",
-            (),
-        ),
-        (STEP, "w -= lr * gradient", "w -= 1.001 * lr * gradient", "multiplies the distance", ()),
-        (STEP, "w += lr * gradient", "w -= lr * gradient", "With a plus", ()),
-        (STEP, "lr = 2 / (1 + kappa)", "lr = 1.8 / (1 + kappa)", "in proportion", ()),
-        (
-            NETWORK,
-            "dot(product, vector).item()",
-            "1.2 * dot(product, vector).item()",
-            "stays within 10 %",
-            EDGE,
-        ),
-        (GROUPS, '"lr": 1e-5}', '"lr": 1.1e-5}', "Each group moves", ()),
-        (GROUPS, "decay=0.5)]", "decay=0.4)]", "multiplies from the output", ()),
-        (BY_HAND, "epoch -= epochs", "epoch -= epochs - 1", "the table is Piecewise", ()),
-        (BY_HAND, "set_lr(optimizer, schedule(epoch))", "pass", "read back", ()),
-        (RESUME, 'optimizer.load_state_dict(saved["optimizer"])', "pass", "bit-identical", ()),
-        (RESUME, "(t + 1) / warmup", "t / warmup", "passes all five", ()),
-        (DESIGN, "WARMUP) * Exponential(0.97)", "WARMUP) * Exponential(0.971)", "multiplies", ()),
-        (DESIGN, "at=WARMUP)", "at=WARMUP + 1)", "reaches the base rate", ()),
-        (GUIDE, "0.5 ** (t // 8)", "0.5 ** (t // 7)", "StepLR: torch, the formula", ()),
-        (GUIDE, "up = 0.3 * 40 - 1", "up = 0.3 * 40", "OneCycleLR: torch, the formula", ()),
-        (GUIDE, "5 * (2**cycle - 1)", "5 * 2**cycle - 4", "WarmRestarts: torch, the", ()),
-        (GUIDE, "if bad > patience", "if bad >= patience", "torch and the rule agree", ()),
-        (GUIDE, "swa_lr,\n]", "]", "all that torch ships", ()),
-        (COSINE, "T_max=100", "T_max=200", "in the middle", ("import", "used = []", "used[100]")),
-        (
-            ANATOMY,
-            "ReduceLROnPlateau(optimizer, **rule)",
-            "ReduceLROnPlateau(optimizer)",
-            "500",
-            (),
-        ),
-        (FAILS, "(value - 1 / (p + 2))", "(value - 1 / (p + 1.9))", "three kinds of noise", ()),
-        (
-            MECHANISM,
-            "weights.sub_(lr * kept * momentum)",
-            "weights.sub_(lr * momentum)",
-            "half",
-            (),
-        ),
-        (MISSING, "d_p = buf\nd_p.mul_", "d_p = buf.clone()\nd_p.mul_", "masked as well", MISS),
-        (MISSING, "update = buf.mul_(mask)", "update = buf * mask", "three formulas", MISS),
-        # A torch that has mended an exhibit: the notebook must say so.
-        (
-            MUSEUM,
-            "S.CosineAnnealingLR(sgd(0.1), T_max=4), 9)",
-            "to_torch(Cosine(4), sgd(0.1)), 9)",
-            "Up again",
-            (),
-        ),
-        (MUSEUM, "total_steps=10)", "total_steps=11)", "then an error", ()),
-        (MUSEUM, "milestones=[4, 2]", "milestones=[2, 4]", "No 0.05 anywhere", ()),
+        pytest.param(
+            name,
+            index,
+            mutant,
+            id=f"{name} [{index}] {mutant['new']}",
+            marks=[pytest.mark.long] if mutant.get("long") else [],
+        )
+        for name, (_, mutants, _) in READ.items()
+        for index, mutant in mutants
     ],
 )
-def test_an_altered_notebook_fails(notebook, old, new, claim, only, capsys) -> None:
-    with pytest.raises(ClaimError, match=claim):
-        run(notebook, old, new, only)
+def test_an_altered_notebook_fails(name: str, index: int, mutant: dict[str, Any], capsys) -> None:
+    cells = dict(READ[name][0])
+    cells[index] = cells[index].replace(mutant["old"], mutant["new"])
+    shown = f"{name}, cell {index}, with {mutant['new']!r} for {mutant['old']!r}"
+    try:
+        run(name, cells)
+    except ClaimError as error:
+        if mutant["breaks"] not in str(error):
+            pytest.fail(f"{shown}: not {mutant['breaks']!r} fails, but: {error}")
+    else:
+        pytest.fail(f"{shown}: no claim fails")
 
 
-def test_unaltered_it_passes(capsys) -> None:
-    run(STEP, "", "")
-    run(NETWORK, "", "", EDGE)
+@pytest.mark.parametrize("name", [name for name, (*_, some) in READ.items() if some])
+def test_unaltered_the_cells_that_mutants_need_pass(name: str, capsys) -> None:
+    run(name, READ[name][0])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from test_assignments import NAMES, ROOT, WRONG, altered, answers_of, role, source, student
+from test_assignments import NAMES, ROOT, WRONG, answers_of, role, source, student
 from traitlets.config import Config
 
 pytestmark = pytest.mark.long
@@ -56,10 +56,10 @@ def test_the_marks_are_those_that_the_answers_deserve(
     hand_in(course, "solution", name, solution)
     hand_in(course, "blank", name, answers_of(student(name)))
     hand_in(course, "endless loop", name, loop)
-    for i, (what, cell, old, new, lost) in enumerate(WRONG[name]):
-        who = f"wrong {i + 1}: {what.replace('/', ' over ')}"
-        hand_in(course, who, name, altered(name, cell, old, new))
-        expected[who] = 20 - sum(points[c] for c in lost)
+    for i, answer in enumerate(WRONG[name]):
+        who = f"wrong {i + 1}: {answer.what.replace('/', ' over ')}"
+        hand_in(course, who, name, solution | {answer.cell: answer.code})
+        expected[who] = 20 - sum(points[c] for c in answer.loses)
     config = Config()
     config.CourseDirectory.root = str(course)
     config.CourseDirectory.db_assignments = []

@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+import nbformat
 import pytest
 import yaml
 
@@ -43,10 +44,6 @@ def notebook(path: Path) -> dict:
     return load(path)
 
 
-def test_there_are_notebooks() -> None:
-    assert len(NOTEBOOKS) >= 3
-
-
 def test_it_opens_with_a_title_what_you_will_see_time_and_place(notebook: dict) -> None:
     first = text(notebook["cells"][0])
     assert notebook["cells"][0]["cell_type"] == "markdown"
@@ -69,6 +66,15 @@ def test_the_setup_cell_is_the_same_everywhere_and_installs_the_right_repository
 def test_it_was_run_top_to_bottom_from_a_clean_kernel(notebook: dict) -> None:
     counts = [cell["execution_count"] for cell in code_cells(notebook)]
     assert counts == list(range(1, len(counts) + 1)), "run `make execute`"
+
+
+def test_make_execute_would_store_it_as_it_is(path: Path, monkeypatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "book" / "tools"))
+    import execute
+
+    notebook = nbformat.read(path, as_version=4)
+    execute.tidy(notebook)
+    assert nbformat.writes(notebook) + "\n" == path.read_text(encoding="utf-8")
 
 
 def test_no_cell_failed_unless_it_teaches_an_error(notebook: dict) -> None:
@@ -146,12 +152,3 @@ def test_the_records_are_of_these_notebooks() -> None:
 def test_nbval_skips_what_measured_marks() -> None:
     config = (ROOT / "tests" / "book" / "nbval.cfg").read_text(encoding="utf-8")
     assert f"\nregex: {MEASURED.pattern}\n" in config
-
-
-def test_an_exhibit_of_the_museum_fits_twelve_lines() -> None:
-    (museum,) = (path for path in NOTEBOOKS if path.stem == "bug-museum")
-    exhibits = [text(cell) for cell in code_cells(load(museum)) if "\nexhibit(" in text(cell)]
-    assert len(exhibits) > 34
-    for source in exhibits:
-        reproducer = source[: source.rindex("exhibit(")].split("\n")
-        assert sum(bool(line.strip()) for line in reproducer) <= 12, source
