@@ -115,10 +115,8 @@ def parser() -> argparse.ArgumentParser:
 
     add = train.add_argument_group("the rate").add_argument
     add("--lr", type=float, default=0.1, metavar="RATE", help="base rate (%(default)s)")
-    over = "its shape over the run (%(default)s)"
-    add("--schedule", default="constant", choices=SCHEDULES, help=over)
-    lower = "lower the base rate when the validation loss stops improving"
-    add("--plateau", action="store_true", help=lower)
+    add("--schedule", default="constant", choices=SCHEDULES, help="its shape (%(default)s)")
+    add("--plateau", action="store_true", help="lower the base rate when validation stalls")
     add("--patience", type=int, default=5, metavar="EPOCHS", help="for --plateau (%(default)s)")
     add("--factor", type=float, default=0.1, help="for --plateau (%(default)s)")
     kept = "learning-rate dropout: the probability of *keeping* a coordinate's step (1: off)"
@@ -136,8 +134,7 @@ def parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=0, help="initial weights, batches, masks (%(default)s)")
     add("--device", help="cpu, cuda, cuda:1 … (cuda if there is one)")
     add("--out", type=Path, metavar="FOLDER", help="a new folder (runs/DATE-TIME)")
-    again = "continue the run in this folder; no other options"
-    add("--resume", type=Path, metavar="FOLDER", help=again)
+    add("--resume", type=Path, metavar="FOLDER", help="continue this run; no other options")
     return lrlib
 
 
@@ -190,8 +187,7 @@ def _log(history: History) -> list[dict[str, Any]]:
         "validation_loss": history.validation_loss,
         "validation_accuracy": history.validation_accuracy,
     }
-    rows = zip(*columns.values(), strict=True)
-    return [dict(zip(columns, row, strict=True)) for row in rows]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def _format_epoch(line: dict[str, Any], total: int) -> str:

@@ -276,9 +276,10 @@ def _download(source: Any, folder: Path) -> list[Arrays]:
             for file in fresh.iterdir():
                 os.replace(file, target / file.name)
     except Exception as error:  # of the disk, of the network, or of torchvision
+        reason = " ".join(str(error).split())
         raise DataError(
             f"{name} is missing from {folder}, or damaged, and can't be downloaded into it "
-            f"({error}). Set LRLIB_DATA to a folder that has the files and can be written, or use "
+            f"({reason}). Set LRLIB_DATA to a folder that has the files and can be written, or use "
             "'digits', which needs no download."
         ) from error
     return arrays

@@ -150,12 +150,12 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path, capsys) -> None:
 
 
 @pytest.mark.parametrize("schedule", command.SCHEDULES)
-@pytest.mark.parametrize("steps", [1, 2, 3, 10, 1000])
-def test_every_schedule_fits_any_run(schedule: str, steps: int) -> None:
-    factors = command.SCHEDULES[schedule](steps).lrs(1.0, steps)
-    assert (factors >= 0).all()
-    assert factors.max() <= 1
-    assert factors[0] > 0
+def test_every_schedule_fits_any_run(schedule: str) -> None:
+    for steps in (1, 2, 3, 10, 1000):
+        factors = command.SCHEDULES[schedule](steps).lrs(1.0, steps)
+        assert (factors >= 0).all()
+        assert factors.max() <= 1
+        assert factors[0] > 0
 
 
 @pytest.mark.parametrize(

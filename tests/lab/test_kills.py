@@ -14,7 +14,8 @@ import subprocess
 import sys
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -105,13 +106,23 @@ assert len(load("mnist", device="cpu").test.y) == 100
 """
 
 
+class Slow(SimpleHTTPRequestHandler):
+    """Sends a file in small pieces, so that there is time to be interrupted."""
+
+    def copyfile(self, source: Any, outputfile: Any) -> None:
+        while piece := source.read(4096):
+            outputfile.write(piece)
+            time.sleep(0.02)
+
+
 class Download:
     """A small data set in MNIST's format, from a server that sends it slowly."""
 
     seconds = 1.5
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.files = folder, {}
+        self.folder, self.served = folder, folder / "served"
+        self.served.mkdir()
         rng, resources = np.random.default_rng(0), []
         for prefix, count in (("train", 400), ("t10k", 100)):
             images, labels = rng.integers(0, 255, (count, 28, 28)), np.arange(count) % 10
@@ -119,32 +130,12 @@ class Download:
                 head = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
                 content, name = head + array.astype(np.uint8).tobytes(), f"{prefix}-{kind}-ubyte"
                 packed = gzip.compress(content, mtime=0)
-                self.files |= {name: content, f"{name}.gz": packed}
+                (self.served / name).write_bytes(content)
+                (self.served / f"{name}.gz").write_bytes(packed)
                 resources.append((f"{name}.gz", hashlib.md5(packed).hexdigest()))
-        server = ThreadingHTTPServer(("127.0.0.1", 0), self.handler())
+        server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Slow, directory=self.served))
         threading.Thread(target=server.serve_forever, daemon=True).start()
         self.given = json.dumps([[f"http://127.0.0.1:{server.server_port}/"], resources])
-
-    def handler(self) -> type[BaseHTTPRequestHandler]:
-        files = self.files
-
-        class Slow(BaseHTTPRequestHandler):
-            def log_message(self, *arguments: Any) -> None:
-                pass
-
-            def do_GET(self) -> None:
-                body = files[self.path.lstrip("/")]
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                for at in range(0, len(body), 4096):
-                    try:
-                        self.wfile.write(body[at : at + 4096])
-                    except OSError:
-                        return
-                    time.sleep(0.02)
-
-        return Slow
 
     def command(self) -> list[Any]:
         return ["-c", FETCH, self.given]
@@ -154,12 +145,13 @@ class Download:
 
     def check(self) -> None:
         for path in self.folder.glob("MNIST/raw/*"):
-            assert path.read_bytes() == self.files[path.name], "whole, or not there"
+            whole = (self.served / path.name).read_bytes()
+            assert path.read_bytes() == whole, "whole, or not there"
         for path in (*self.folder.glob("MNIST"), *self.folder.glob(".fetching-*")):
             shutil.rmtree(path)  # the next one downloads again
 
     def check_the_end(self) -> None:
-        assert {path.name for path in self.folder.glob("MNIST/raw/*")} == self.files.keys()
+        assert len(list(self.folder.glob("MNIST/raw/*"))) == 8
 
 
 def start(command: list[Any]) -> subprocess.Popen[bytes]:
