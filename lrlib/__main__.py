@@ -1,4 +1,4 @@
-"""`python -m lrlib …`: the door to the laboratory's command line."""
+"""`python -m lrlib …` runs the command line of `lrlib.lab`."""
 
 import sys
 

@@ -1,35 +1,32 @@
-"""The command line: `python -m lrlib train …`, or `lrlib train …` once installed.
+"""The command line: `python -m lrlib train …`, or `lrlib train …` once lrlib is installed.
 
-A run is a folder: settings.json (what was asked for), checkpoint.pt and log.jsonl (what happened).
-Everything is written under another name and renamed, so that the folder always holds a whole run.
+A run is a folder: settings.json (the options), checkpoint.pt and log.jsonl (one line per epoch).
+All writes are atomic, so at any moment the folder holds a run that can be resumed.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
+from tqdm import tqdm
 
 from lrlib import schedules
-from lrlib.lab.data import NAMES, DataError, Dataset, load
-from lrlib.lab.files import written_whole
+from lrlib.lab.data import NAMES, DataError, Dataset, crop_and_flip, load
+from lrlib.lab.files import atomic_write
 from lrlib.lab.models import cifar_resnet34, mlp, seeded, small_cnn
-from lrlib.lab.training import History, crop_and_flip, evaluate, fit, resume, save
+from lrlib.lab.training import History, evaluate, fit, load_checkpoint, save_checkpoint
 from lrlib.lr_dropout import LRDropout
 from lrlib.plateau import PlateauRule
 from lrlib.schedules import Schedule
-
-MODELS = ("mlp", "cnn", "resnet34")
-OPTIMIZERS = ("sgd", "nesterov", "rmsprop", "adam", "adamw")
 
 
 def _warmup_cosine(n: int) -> Schedule:
@@ -47,6 +44,21 @@ SCHEDULES: dict[str, Callable[[int], Schedule]] = {
     "warmup-cosine": _warmup_cosine,
 }
 
+# Each for images of a shape (channels, height, width) and a number of classes.
+MODELS: dict[str, Callable[[tuple[int, int, int], int], nn.Module]] = {
+    "mlp": lambda shape, classes: mlp(shape[0] * shape[1] * shape[2], 64, 32, classes),
+    "cnn": lambda shape, classes: small_cnn(shape[0], shape[1], classes),
+    "resnet34": lambda shape, classes: cifar_resnet34(classes),
+}
+
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
+    "sgd": torch.optim.SGD,
+    "nesterov": torch.optim.SGD,
+    "rmsprop": torch.optim.RMSprop,
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+}
+
 EXAMPLES = """\
 examples:
   lrlib train                                        digits, a small network, seconds
@@ -57,236 +69,156 @@ examples:
   lrlib train --dataset cifar10 --model resnet34 --epochs 200 --batch-size 128 \\
       --momentum 0.9 --weight-decay 5e-4 --schedule step --keep 0.5 --augment
                                                      the published setting (a GPU, hours)
-  lrlib train --resume runs/NAME                     go on where a run was stopped
+  lrlib train --resume runs/NAME                     continue a run that was stopped
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit status."""
-    parser = _parser()
-    given = parser.parse_args(arguments)
-    if given.command is None:
-        parser.print_help()
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    settings = vars(parser().parse_args(words))
+    if settings.pop("command") is None:
+        parser().print_help()
         return 2
+    out, resumed = settings.pop("out"), settings.pop("resume")
     try:
-        return _train(given)
+        if resumed:
+            typed = [word.split("=")[0] for word in words if word.startswith("--")]
+            others = ", ".join(word for word in typed if word != "--resume")
+            if others:
+                raise ValueError(f"--resume takes its settings from the folder; leave out {others}")
+            return _train(resumed, _settings_of(resumed, settings), resume=True)
+        return _train(out or Path("runs") / time.strftime("%Y-%m-%d-%H%M%S"), settings)
     except (ValueError, TypeError, DataError, OSError) as error:
         print(f"lrlib train: {error}", file=sys.stderr)
         return 2
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """The parser of the command line; its defaults are the settings of a run."""
+    lrlib = argparse.ArgumentParser(
         prog="lrlib", description="The tools of the Learning-Rate Book.", allow_abbrev=False
     )
-    commands = parser.add_subparsers(dest="command", metavar="command")
-    train = commands.add_parser(
+    train = lrlib.add_subparsers(dest="command", metavar="command").add_parser(
         "train",
         help="train a network, with every kind of learning rate that the book has",
         description="Trains a network and writes a folder with checkpoint and log.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
-        # Only what was typed: --resume must know whether anything else was.
-        argument_default=argparse.SUPPRESS,
     )
-    what = train.add_argument_group("what to train")
-    what.add_argument(
-        "--dataset",
-        metavar="NAME",
-        help=f"{', '.join(NAMES)}, or a .npz file with images and labels ({DEFAULTS['dataset']})",
-    )
-    what.add_argument("--model", choices=MODELS, help=f"({DEFAULTS['model']})")
-    what.add_argument("--augment", action="store_true", help="random crops and flips of images")
-    how = train.add_argument_group("the rate")
-    how.add_argument("--lr", type=float, metavar="RATE", help=f"base rate ({DEFAULTS['lr']})")
-    how.add_argument(
-        "--schedule", choices=SCHEDULES, help=f"its shape over the run ({DEFAULTS['schedule']})"
-    )
-    how.add_argument(
-        "--plateau",
-        action="store_true",
-        help="lower the base rate when the validation loss stops improving",
-    )
-    how.add_argument(
-        "--patience", type=int, metavar="EPOCHS", help=f"for --plateau ({DEFAULTS['patience']})"
-    )
-    how.add_argument("--factor", type=float, help=f"for --plateau ({DEFAULTS['factor']})")
-    how.add_argument(
-        "--keep",
-        "--lr-dropout-rate",
-        "--lr_dropout_rate",
-        dest="keep",
-        type=float,
-        metavar="P",
-        help="learning-rate dropout: the probability of *keeping* a coordinate's step (1: off)",
-    )
-    optimizer = train.add_argument_group("the optimizer")
-    optimizer.add_argument("--optimizer", choices=OPTIMIZERS, help=f"({DEFAULTS['optimizer']})")
-    optimizer.add_argument(
-        "--momentum", type=float, help=f"for sgd and nesterov ({DEFAULTS['momentum']})"
-    )
-    optimizer.add_argument(
-        "--weight-decay", type=float, metavar="W", help=f"({DEFAULTS['weight_decay']:g})"
-    )
-    run = train.add_argument_group("the run")
-    run.add_argument("--epochs", type=int, metavar="N", help=f"({DEFAULTS['epochs']})")
-    run.add_argument("--batch-size", type=int, metavar="N", help=f"({DEFAULTS['batch_size']})")
-    run.add_argument(
-        "--seed", type=int, help=f"initial weights, batches, masks ({DEFAULTS['seed']})"
-    )
-    run.add_argument("--device", help="cpu, cuda, cuda:1 … (cuda where there is one)")
-    run.add_argument("--out", type=Path, metavar="FOLDER", help="a new folder (runs/DATE-TIME)")
-    run.add_argument(
-        "--resume", type=Path, metavar="FOLDER", help="go on with this run; no other options"
-    )
-    return parser
+    add = train.add_argument_group("what to train").add_argument
+    names = f"{', '.join(NAMES)}, or an .npz file with images and labels (%(default)s)"
+    add("--dataset", default="digits", metavar="NAME", help=names)
+    add("--model", default="mlp", choices=MODELS, help="(%(default)s)")
+    add("--augment", action="store_true", help="random crops and flips of images")
+
+    add = train.add_argument_group("the rate").add_argument
+    add("--lr", type=float, default=0.1, metavar="RATE", help="base rate (%(default)s)")
+    add("--schedule", default="constant", choices=SCHEDULES, help="its shape (%(default)s)")
+    add("--plateau", action="store_true", help="lower the base rate when validation stalls")
+    add("--patience", type=int, default=5, metavar="EPOCHS", help="for --plateau (%(default)s)")
+    add("--factor", type=float, default=0.1, help="for --plateau (%(default)s)")
+    kept = "learning-rate dropout: the probability of *keeping* a coordinate's step (1: off)"
+    keep = ("--keep", "--lr-dropout-rate", "--lr_dropout_rate")
+    add(*keep, type=float, default=1.0, metavar="P", help=kept)
+
+    add = train.add_argument_group("the optimizer").add_argument
+    add("--optimizer", default="sgd", choices=OPTIMIZERS, help="(%(default)s)")
+    add("--momentum", type=float, default=0.9, help="for sgd and nesterov (%(default)s)")
+    add("--weight-decay", type=float, default=0.0, metavar="W", help="(%(default)g)")
+
+    add = train.add_argument_group("the run").add_argument
+    add("--epochs", type=int, default=10, metavar="N", help="(%(default)s)")
+    add("--batch-size", type=int, default=32, metavar="N", help="(%(default)s)")
+    add("--seed", type=int, default=0, help="initial weights, batches, masks (%(default)s)")
+    add("--device", help="cpu, cuda, cuda:1 … (cuda if there is one)")
+    add("--out", type=Path, metavar="FOLDER", help="a new folder (runs/DATE-TIME)")
+    add("--resume", type=Path, metavar="FOLDER", help="continue this run; no other options")
+    return lrlib
 
 
-DEFAULTS: dict[str, Any] = {
-    "dataset": "digits",
-    "model": "mlp",
-    "augment": False,
-    "lr": 0.1,
-    "schedule": "constant",
-    "plateau": False,
-    "patience": 5,
-    "factor": 0.1,
-    "keep": 1.0,
-    "optimizer": "sgd",
-    "momentum": 0.9,
-    "weight_decay": 0.0,
-    "epochs": 10,
-    "batch_size": 32,
-    "seed": 0,
-    "device": None,
-}
-
-
-def _train(given: argparse.Namespace) -> int:
-    options = {name: value for name, value in vars(given).items() if name != "command"}
-    folder = options.pop("resume", None)
-    resumed = folder is not None
-    if resumed:
-        if options:
-            names = ", ".join("--" + name.replace("_", "-") for name in options)
-            raise ValueError(f"--resume takes its settings from the folder; leave out {names}")
-        settings = _settings_of(folder)
-    else:
-        folder = options.pop("out", None) or Path("runs") / time.strftime("%Y-%m-%d-%H%M%S")
-        settings = DEFAULTS | options
-    if settings["device"]:
-        os.environ["LRLIB_DEVICE"] = settings["device"]
-    data = load(settings["dataset"])
+def _train(folder: Path, settings: dict[str, Any], resume: bool = False) -> int:
     # All settings are checked before anything is written.
-    model, optimizer = _network(settings, data), None
+    data = load(settings["dataset"], settings["device"])
+    model = _network(settings, data)
     optimizer = _optimizer(settings, model)
-    plan = _plan(settings, data)
-    if resumed:
-        history = resume(folder / "checkpoint.pt", model, optimizer)
+    plan = _fit_arguments(settings, data)
+    checkpoint, history = folder / "checkpoint.pt", History()
+    if resume:
+        history = load_checkpoint(checkpoint, model, optimizer)
     else:
-        history = History()
         if folder.exists() and any(folder.iterdir()):
             raise ValueError(
-                f"--out={folder}: exists and isn't empty; choose another folder, or go on with "
+                f"--out={folder}: exists and isn't empty; choose another folder, or continue with "
                 f"--resume {folder}"
             )
         folder.mkdir(parents=True, exist_ok=True)
-        _write(folder / "settings.json", json.dumps(settings, indent=1) + "\n")
-        save(folder / "checkpoint.pt", model, optimizer, history)
-    return _run(folder, settings, data, model, optimizer, history, plan)
-
-
-def _run(
-    folder: Path,
-    settings: dict[str, Any],
-    data: Dataset,
-    model: nn.Module,
-    optimizer: Optimizer,
-    history: History,
-    plan: dict[str, Any],
-) -> int:
-    from tqdm import tqdm
-
-    total = settings["epochs"]
+        _write(folder / "settings.json", [json.dumps(settings, indent=1)])
+        save_checkpoint(checkpoint, model, optimizer, history)
+    saved, total = history.epochs, settings["epochs"]
     print(f"{data!r} on {data.train.x.device}; the run's folder: {folder}")
-    bar = tqdm(initial=history.epochs, total=total, unit="epoch", disable=not sys.stderr.isatty())
     try:
-        while history.epochs < total:
-            history = fit(
-                model, data, optimizer, epochs=history.epochs + 1, history=history, **plan
-            )
-            save(folder / "checkpoint.pt", model, optimizer, history)
-            lines = _log(history)
-            _write(folder / "log.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
-            bar.write(_said(lines[-1], total))
-            bar.update()
+        with tqdm(initial=saved, total=total, unit="epoch", disable=not sys.stderr.isatty()) as bar:
+            while saved < total:
+                history = fit(model, data, optimizer, epochs=saved + 1, history=history, **plan)
+                save_checkpoint(checkpoint, model, optimizer, history)
+                saved = history.epochs
+                epochs = _log(history)
+                _write(folder / "log.jsonl", map(json.dumps, epochs))
+                bar.write(_format_epoch(epochs[-1], total))
+                bar.update()
     except KeyboardInterrupt:
-        bar.close()
-        done = sum(1 for _ in _log_lines(folder))
-        print(f"\nStopped; saved after epoch {done} of {total}. Go on with:")
+        print(f"\nStopped; saved after epoch {saved} of {total}. Continue with:")
         print(f"  python -m lrlib train --resume {folder}")
         return 130
-    bar.close()
     test = evaluate(model, data.test)
     print(f"test: loss {test.loss:.4f}, accuracy {test.accuracy:.2%}")
     return 0
 
 
 def _log(history: History) -> list[dict[str, Any]]:
-    """A line for each epoch; `lr` is the rate of its last step."""
-    rows: Any = history.frame().reset_index().to_dict("records")
-    return list(rows)
+    """The log's line for each epoch; `lr` is the rate of the epoch's last step."""
+    steps = len(history.lrs) // history.epochs
+    columns = {
+        "epoch": range(1, history.epochs + 1),
+        "lr": history.lrs[steps - 1 :: steps],
+        "train_loss": history.train_loss,
+        "validation_loss": history.validation_loss,
+        "validation_accuracy": history.validation_accuracy,
+    }
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def _log_lines(folder: Path) -> list[str]:
-    path = folder / "log.jsonl"
-    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-
-
-def _said(line: dict[str, Any], total: int) -> str:
+def _format_epoch(line: dict[str, Any], total: int) -> str:
     return (
-        f"epoch {line['epoch']:g}/{total}: rate {line['lr']:.3g}, "
+        f"epoch {line['epoch']}/{total}: rate {line['lr']:.3g}, "
         f"training loss {line['train_loss']:.4f}, validation loss {line['validation_loss']:.4f}, "
         f"accuracy {line['validation_accuracy']:.2%}"
     )
 
 
 def _network(settings: dict[str, Any], data: Dataset) -> nn.Module:
-    channels, height, width = data.shape
-    makers: dict[str, Callable[[], nn.Module]] = {
-        "mlp": lambda: mlp(channels * height * width, 64, 32, data.classes),
-        "cnn": lambda: small_cnn(channels, height, data.classes),
-        "resnet34": lambda: cifar_resnet34(data.classes),
-    }
-    if settings["model"] == "resnet34" and data.shape != (3, 32, 32):
+    name, shape = settings["model"], data.shape
+    if name == "resnet34" and shape != (3, 32, 32):
         raise ValueError("--model=resnet34: needs color images of 32×32, such as cifar10")
-    return seeded(makers[settings["model"]], settings["seed"]).to(data.train.x.device)
+    model = seeded(lambda: MODELS[name](shape, data.classes), settings["seed"])
+    return model.to(data.train.x.device)
 
 
 def _optimizer(settings: dict[str, Any], model: nn.Module) -> Optimizer:
-    weights, common = list(model.parameters()), {"weight_decay": settings["weight_decay"]}
-    lr, kind = settings["lr"], settings["optimizer"]
-    optimizer: Optimizer
-    if kind in ("sgd", "nesterov"):
-        nesterov = kind == "nesterov"
-        momentum = settings["momentum"]
-        optimizer = torch.optim.SGD(weights, lr, momentum, nesterov=nesterov, **common)
-    else:
-        classes = {
-            "rmsprop": torch.optim.RMSprop,
-            "adam": torch.optim.Adam,
-            "adamw": torch.optim.AdamW,
-        }
-        optimizer = classes[kind](weights, lr, **common)
+    name, options = settings["optimizer"], {key: settings[key] for key in ("lr", "weight_decay")}
+    if name in ("sgd", "nesterov"):
+        options |= {"momentum": settings["momentum"], "nesterov": name == "nesterov"}
+    optimizer = OPTIMIZERS[name](model.parameters(), **options)
     if settings["keep"] == 1:
         return optimizer
     generator = torch.Generator().manual_seed(settings["seed"])
     return LRDropout(optimizer, settings["keep"], generator)
 
 
-def _plan(settings: dict[str, Any], data: Dataset) -> dict[str, Any]:
-    """What `fit` is told, the same in every epoch."""
+def _fit_arguments(settings: dict[str, Any], data: Dataset) -> dict[str, Any]:
+    """The arguments of `fit` that are the same in every epoch."""
     epochs = settings["epochs"]
     if epochs < 1:
         raise ValueError(f"--epochs={epochs}: must be a positive integer")
@@ -301,23 +233,18 @@ def _plan(settings: dict[str, Any], data: Dataset) -> dict[str, Any]:
     }
 
 
-def _settings_of(folder: Path) -> dict[str, Any]:
-    path = folder / "settings.json"
+def _settings_of(folder: Path, expected: Iterable[str]) -> dict[str, Any]:
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
+        settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ValueError(f"--resume={folder}: no run there (it has no settings.json)") from None
     except ValueError as error:
         raise ValueError(f"--resume={folder}: settings.json can't be read ({error})") from None
-    if not isinstance(settings, dict) or settings.keys() != DEFAULTS.keys():
+    if not isinstance(settings, dict) or settings.keys() != set(expected):
         raise ValueError(f"--resume={folder}: settings.json isn't from this version of lrlib")
     return settings
 
 
-def _write(path: Path, text: str) -> None:
-    with written_whole(path) as file:
-        file.write(text.encode())
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def _write(path: Path, lines: Iterable[str]) -> None:
+    with atomic_write(path) as file:
+        file.write("".join(f"{line}\n" for line in lines).encode())

@@ -1,18 +1,15 @@
-"""Real data, in memory, on the device: no per-sample Python.
+"""Image data sets in memory, on the device, with fixed splits; no work per sample in Python.
 
-`digits` comes with scikit-learn and needs no network; the others are fetched once by torchvision
-and checked against known sums each time they are read.
+`digits` comes with scikit-learn. torchvision downloads the others once, checks them against their
+published MD5 sums, and reads them.
 """
 
 from __future__ import annotations
 
-import gzip
-import hashlib
 import os
+import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,16 +18,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from lrlib import _checks
 from lrlib.lab.devices import device as default_device
+from lrlib.lab.devices import known_device
 from lrlib.lab.files import remove_leftovers
 
-__all__ = ["DataError", "Dataset", "Split", "load"]
+__all__ = ["DataError", "Dataset", "Split", "crop_and_flip", "load"]
 
-NAMES = ("digits", "mnist", "fashion-mnist", "cifar10")
+# The sets that torchvision has, by our name: the name of its class.
+_TORCHVISION = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "cifar10": "CIFAR10"}
+NAMES = ("digits", *_TORCHVISION)
 
-# Where a split is ours to draw, it is drawn once and for all.
+# Fixed seed for the splits that we make ourselves.
 _SPLIT_SEED = 0
 
 
@@ -41,8 +42,8 @@ class DataError(RuntimeError):
 class Split(NamedTuple):
     """Images and their labels, on the device.
 
-    x: float32 [N, channels, height, width], standardized by the training split's mean and
-    deviation; y: int64 [N].
+    x: float32 [N, channels, height, width], standardized by the mean and standard deviation of the
+    training split's channels; y: int64 [N].
     """
 
     x: Tensor
@@ -51,7 +52,7 @@ class Split(NamedTuple):
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set in three fixed, stratified splits. The test split is for one last look."""
+    """A data set in three fixed, stratified splits. Look at the test split once, at the end."""
 
     name: str
     classes: int
@@ -66,122 +67,121 @@ class Dataset:
         return channels, height, width
 
     def steps_per_epoch(self, batch_size: int) -> int:
-        """Batches in one pass over the training split, the last, smaller one included."""
+        """The number of batches in one pass over the training split; the last may be smaller."""
         batch_size = _checks.integer("steps_per_epoch", "batch_size", batch_size, low=1)
         return -(-len(self.train.y) // batch_size)
 
     def __repr__(self) -> str:
-        sizes = ", ".join(
-            f"{name} {len(split.y):,}"
-            for name, split in zip(
-                ("train", "validation", "test"),
-                (self.train, self.validation, self.test),
-                strict=True,
-            )
-        )
+        train, validation, test = (len(s.y) for s in (self.train, self.validation, self.test))
+        sizes = f"train {train:,}, validation {validation:,}, test {test:,}"
         shape = "×".join(map(str, self.shape))
         return f"Dataset({self.name!r}: {shape} images, {self.classes} classes; {sizes})"
 
 
 def data_folder() -> Path:
-    """Where downloaded data sets are kept: `LRLIB_DATA`, or a per-user cache folder."""
+    """The folder of downloaded data sets: `LRLIB_DATA`, or a per-user cache folder."""
     import platformdirs
 
     return Path(os.environ.get("LRLIB_DATA") or platformdirs.user_cache_path("lrlib") / "data")
 
 
 def load(name: str | Path = "digits", device: torch.device | str | None = None) -> Dataset:
-    """A data set in memory on the device, split into train, validation and test.
+    """Loads a data set onto the device, split into train, validation and test.
 
-    `name` is "digits" (scikit-learn's 1,797 images of 8×8, always at hand), "mnist",
-    "fashion-mnist" or "cifar10" (fetched by torchvision into `LRLIB_DATA` or a per-user cache), or
-    the path of an .npz of your own, with `images` (uint8, N×H×W or N×H×W×3) and `labels`
-    (integers from 0), and if it has a test set of its own, `test_images` and `test_labels`.
+    `name` is "digits" (scikit-learn's 1,797 images of 8×8, which need no download), "mnist",
+    "fashion-mnist" or "cifar10" (downloaded by torchvision into `LRLIB_DATA` or a per-user cache),
+    or the path of your own .npz file. The file must hold `images` (uint8, N×H×W or N×H×W×3) and
+    `labels` (integers from 0); it may hold a test set, `test_images` and `test_labels`.
 
-    The validation split is a stratified fifth of the training images that the set comes with, or,
-    where it comes as one piece (digits, most .npz), train, validation and test are three, one and
-    one fifths.
+    The validation split is a stratified fifth of the training images. If there is no separate test
+    set (digits, most .npz files), train, validation and test are three, one and one fifths.
 
-    Raises ValueError for an unknown name or an .npz that doesn't hold what it should, and
-    DataError for data that is missing, damaged or can't be fetched.
+    Raises ValueError for an unknown name or an .npz file with other contents, and DataError for
+    data that is missing, damaged or can't be downloaded.
 
     >>> load("digits", device="cpu")
     Dataset('digits': 1×8×8 images, 10 classes; train 1,077, validation 360, test 360)
     """
-    if device is not None:
-        try:
-            device = torch.device(device)
-            torch.empty(0, device=device)  # it may be a device that isn't here
-        except (RuntimeError, TypeError, ValueError, AssertionError, NotImplementedError):
-            rule = "a torch device that this machine has, such as 'cpu', or None"
-            raise _checks.refuse("load", "device", device, rule) from None
+    device = default_device() if device is None else known_device("load", "device", device)
+    train: Arrays
+    test: Arrays | None
     if isinstance(name, Path) or (isinstance(name, str) and name.endswith(".npz")):
-        images, labels, test = _read_npz(Path(name))
-        return _build(Path(name).stem, images, labels, test, device)
-    if not isinstance(name, str) or name not in NAMES:
+        train, test = _read_npz(Path(name))
+        name = Path(name).stem
+    elif not isinstance(name, str) or name not in NAMES:
         listed = ", ".join(repr(known) for known in NAMES)
         raise _checks.refuse("load", "name", name, f"one of {listed}, or the path of an .npz")
-    if name == "digits":
+    elif name == "digits":
         from sklearn.datasets import load_digits
 
         digits = load_digits()
-        # 0 … 16 in the file, 0 … 255 as in every other set.
-        scaled = np.round(digits.images * (255 / 16)).astype(np.uint8)
-        return _build(name, scaled, digits.target, None, device)
-    train, test = _READERS[name](data_folder())
-    return _build(name, *train, test, device)
+        # From 0 … 16 to 0 … 255, as in every other set.
+        train = np.round(digits.images * (255 / 16)).astype(np.uint8), digits.target
+        test = None
+    else:
+        train, test = _torchvision(_TORCHVISION[name], data_folder())
+    return _build(name, train, test, device)
+
+
+def crop_and_flip(images: Tensor, random: np.random.Generator) -> Tensor:
+    """Moves each image by up to 4 pixels (the border is 0), and mirrors half of the images.
+
+    >>> crop_and_flip(torch.ones(5, 3, 32, 32), np.random.default_rng(0)).shape
+    torch.Size([5, 3, 32, 32])
+    """
+    count, _, height, width = images.shape
+    device = images.device
+    padded = F.pad(images, (4, 4, 4, 4))
+    top, left = torch.from_numpy(random.integers(0, 9, (2, count, 1))).to(device)
+    mirrored = torch.from_numpy(random.integers(0, 2, (count, 1)).astype(bool)).to(device)
+    rows = top + torch.arange(height, device=device)
+    columns = torch.arange(width, device=device)
+    columns = left + torch.where(mirrored, width - 1 - columns, columns)
+    image = torch.arange(count, device=device)[:, None, None]
+    # Advanced indices with a slice between them come first: [count, height, width, channels].
+    return padded[image, :, rows[:, :, None], columns[:, None, :]].movedim(3, 1)
 
 
 # --- From arrays to a data set -----------------------------------------------------------------
 
-Images = NDArray[np.uint8]
-Labels = NDArray[np.int64]
-Arrays = tuple[Images, Labels]
+Arrays = tuple[NDArray[np.uint8], NDArray[np.int64]]  # images and labels
 
 
-def _build(
-    name: str,
-    images: Images,
-    labels: Labels,
-    test: Arrays | None,
-    device: torch.device | str | None,
-) -> Dataset:
+def _build(name: str, train: Arrays, test: Arrays | None, device: torch.device) -> Dataset:
     from sklearn.model_selection import train_test_split
 
-    def held_out(images: Images, labels: Labels, part: float) -> tuple[Arrays, Arrays]:
+    def hold_out(arrays: Arrays, part: float) -> tuple[Arrays, Arrays]:
+        images, labels = arrays
         kept, held = train_test_split(
             np.arange(len(labels)), test_size=part, random_state=_SPLIT_SEED, stratify=labels
         )
         kept, held = np.sort(kept), np.sort(held)
         return (images[kept], labels[kept]), (images[held], labels[held])
 
-    train = (images, labels.astype(np.int64))
     if test is None:
-        train, test = held_out(*train, part=0.2)
-        train, validation = held_out(*train, part=0.25)
+        train, test = hold_out(train, part=0.2)
+        train, validation = hold_out(train, part=0.25)
     else:
-        train, validation = held_out(*train, part=0.2)
-    mean, deviation = _moments(train[0])
-    where = torch.device(device) if device is not None else default_device()
+        train, validation = hold_out(train, part=0.2)
+    mean, deviation = (
+        torch.as_tensor(moment, dtype=torch.float32, device=device).view(-1, 1, 1)
+        for moment in _moments(train[0])
+    )
 
     def on_device(arrays: Arrays) -> Split:
-        x = torch.from_numpy(arrays[0]).to(where)
+        x = torch.from_numpy(arrays[0]).to(device)
         x = x.unsqueeze(1) if x.ndim == 3 else x.permute(0, 3, 1, 2)
-        offset, scale = (
-            torch.as_tensor(value, dtype=torch.float32, device=where).view(-1, 1, 1)
-            for value in (mean, deviation)
-        )
-        x = x.to(torch.float32, memory_format=torch.contiguous_format).sub_(offset).div_(scale)
-        return Split(x, torch.from_numpy(arrays[1].astype(np.int64)).to(where))
+        x = x.to(torch.float32, memory_format=torch.contiguous_format).sub_(mean).div_(deviation)
+        return Split(x, torch.from_numpy(arrays[1].astype(np.int64)).to(device))
 
     classes = int(max(part[1].max() for part in (train, validation, test))) + 1
     return Dataset(name, classes, on_device(train), on_device(validation), on_device(test))
 
 
-def _moments(images: Images) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and deviation of each channel (at least 1e-6), from how often each value occurs."""
+def _moments(images: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation (at least 1e-6) of each channel, from a histogram of values."""
     values, pixels = np.arange(256), images.reshape(-1, images.shape[3] if images.ndim == 4 else 1)
-    parts = np.array_split(pixels, -(-len(pixels) // 2**20))  # counting takes 8 bytes a pixel
+    parts = np.array_split(pixels, -(-len(pixels) // 2**20))  # counting takes 8 bytes per pixel
     counts = np.array(
         [
             sum(np.bincount(part[:, channel], minlength=256) for part in parts)
@@ -193,162 +193,93 @@ def _moments(images: Images) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return mean, np.maximum(np.sqrt(variance), 1e-6)
 
 
-def _read_npz(path: Path) -> tuple[Images, Labels, Arrays | None]:
+def _read_npz(path: Path) -> tuple[Arrays, Arrays | None]:
+    call = f"load({str(path)!r})"
     if not path.is_file():
-        raise DataError(f"load({str(path)!r}): there is no such file")
+        raise DataError(f"{call}: there is no such file")
     try:
         with np.load(path, allow_pickle=False) as archive:
             wanted = ["images", "labels"]
             if {"test_images", "test_labels"} & set(archive.files):
                 wanted += ["test_images", "test_labels"]
-            missing = ", ".join(repr(name) for name in wanted if name not in archive.files)
-            arrays = [archive[name] for name in wanted if name in archive.files]
             holds = ", ".join(map(repr, archive.files)) or "nothing"
+            arrays = [archive[name] for name in wanted if name in archive.files]
     except (OSError, EOFError, zipfile.BadZipFile, KeyError) as error:
-        raise DataError(f"load({str(path)!r}): the file is damaged ({error})") from error
+        raise DataError(f"{call}: the file is damaged ({error})") from error
     except ValueError as error:
-        raise DataError(f"load({str(path)!r}): not a plain .npz archive ({error})") from error
-    if missing:
-        raise ValueError(
-            f"load({str(path)!r}): the archive must hold {' and '.join(map(repr, wanted))}, "
-            f"but holds {holds}"
-        )
+        raise DataError(f"{call}: not a plain .npz archive ({error})") from error
+    if len(arrays) < len(wanted):
+        names = " and ".join(map(repr, wanted))
+        raise ValueError(f"{call}: the archive must hold {names}, but holds {holds}")
     images, labels, *test = arrays
-    _check_arrays(path, "", images, labels)
-    labels = labels.astype(np.int64)
-    counts = np.bincount(labels)
-    rare = [label for label, count in enumerate(counts) if 0 < count < 5]
-    if rare or (counts > 0).sum() < 2:
-        raise ValueError(
-            f"load({str(path)!r}): three splits need at least 2 classes with 5 images each; "
-            f"too few of class {', '.join(map(str, rare)) or 'any other'}"
-        )
+    _check_arrays(call, "", images, labels)
+    classes, counts = np.unique(labels, return_counts=True)
+    if len(classes) < 2 or counts.min() < 5:
+        rare = ", ".join(map(str, classes[counts < 5])) or "any other"
+        rule = "three splits need at least 2 classes with 5 images each"
+        raise ValueError(f"{call}: {rule}; too few of class {rare}")
     if not test:
-        return images, labels, None
-    _check_arrays(path, "test_", *test)
+        return (images, labels), None
+    _check_arrays(call, "test_", *test)
     if test[0].shape[1:] != images.shape[1:]:
         rule = f"test_images must be of the shape of images, {images.shape[1:]}"
-        raise ValueError(f"load({str(path)!r}): {rule}, not {test[0].shape[1:]}")
-    return images, labels, (test[0], test[1].astype(np.int64))
+        raise ValueError(f"{call}: {rule}, not {test[0].shape[1:]}")
+    return (images, labels), (test[0], test[1])
 
 
-def _check_arrays(path: Path, prefix: str, images: Any, labels: Any) -> None:
-    rule = f"{prefix}images must be uint8 of shape N×H×W or N×H×W×3"
+def _check_arrays(call: str, prefix: str, images: Any, labels: Any) -> None:
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or images.shape[3:] not in ((), (3,)):
-        raise ValueError(f"load({str(path)!r}): {rule}, not {images.dtype} {images.shape}")
+        rule = f"{prefix}images must be uint8 of shape N×H×W or N×H×W×3"
+        raise ValueError(f"{call}: {rule}, not {images.dtype} {images.shape}")
     if labels.dtype.kind not in "iu" or labels.shape != images.shape[:1]:
-        raise ValueError(
-            f"load({str(path)!r}): {prefix}labels must be {len(images)} integers, one an image, "
-            f"not {labels.dtype} {labels.shape}"
-        )
+        rule = f"{prefix}labels must be {len(images)} integers, one per image"
+        raise ValueError(f"{call}: {rule}, not {labels.dtype} {labels.shape}")
     if not len(labels) or labels.min() < 0:
-        rule = f"{prefix}labels must be integers from 0, at least one"
-        raise ValueError(f"load({str(path)!r}): {rule}")
+        raise ValueError(f"{call}: {prefix}labels must be integers from 0, at least one")
 
 
-# --- Files that torchvision fetches ------------------------------------------------------------
+# --- torchvision's data sets -------------------------------------------------------------------
 
 
-def _read_mnist(folder: Path, which: str) -> tuple[Arrays, Arrays]:
-    from torchvision import datasets as vision
+def _torchvision(name: str, folder: Path) -> list[Arrays]:
+    """The training and the test images, read from the folder or downloaded into it."""
+    from torchvision import datasets
 
-    source = getattr(vision, which)
-    known: dict[str, str] = dict(source.resources)
-    raw = folder / which / "raw"
-    if not all((raw / file).is_file() for file in known):
-        with _fetching(folder, which, source) as fetched:
-            _move([fetched / which / "raw" / file for file in known], raw)
-
-    def read(file: str) -> NDArray[np.uint8]:
-        packed = _verified(raw / file, known[file])
-        content = gzip.decompress(packed)
-        # The IDX format: two zeros, a type (8: unsigned bytes), the rank, the sizes, the data.
-        rank = content[3]
-        sizes = np.frombuffer(content, ">u4", count=rank, offset=4).astype(int)
-        return np.frombuffer(content, np.uint8, offset=4 + 4 * rank).reshape(sizes).copy()
-
-    def arrays(prefix: str) -> Arrays:
-        return (
-            read(f"{prefix}-images-idx3-ubyte.gz"),
-            read(f"{prefix}-labels-idx1-ubyte.gz").astype(np.int64),
-        )
-
-    return arrays("train"), arrays("t10k")
+    source = getattr(datasets, name)
+    try:
+        return _read(source, folder)
+    except Exception:  # missing or damaged: torchvision raises many kinds
+        return _download(source, folder)
 
 
-def _read_cifar10(folder: Path) -> tuple[Arrays, Arrays]:
-    import pickle
-
-    from torchvision.datasets import CIFAR10
-
-    base = folder / CIFAR10.base_folder
-    known: list[tuple[str, str]] = [
-        (str(file), str(md5)) for file, md5 in [*CIFAR10.train_list, *CIFAR10.test_list]
-    ]
-    if not all((base / file).is_file() for file, _ in known):
-        with _fetching(folder, "CIFAR10", CIFAR10) as fetched:
-            _move([fetched / CIFAR10.base_folder / file for file, _ in known], base)
-
-    def read(file: str, md5: str) -> Arrays:
-        # Unpickled only after the sum has shown that it is the published file.
-        batch = pickle.loads(_verified(base / file, md5), encoding="latin1")
-        images = batch["data"].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-        return images, np.array(batch["labels"], dtype=np.int64)
-
-    batches = [read(*entry) for entry in known]
-    images, labels = (
-        np.concatenate(parts) for parts in zip(*batches[: len(CIFAR10.train_list)], strict=True)
-    )
-    return (images, labels), batches[-1]
+def _read(source: Any, folder: Path, download: bool = False) -> list[Arrays]:
+    parts = [source(folder, train=train, download=download) for train in (True, False)]
+    return [(np.asarray(part.data), np.asarray(part.targets)) for part in parts]
 
 
-_READERS: dict[str, Callable[[Path], tuple[Arrays, Arrays]]] = {
-    "mnist": lambda folder: _read_mnist(folder, "MNIST"),
-    "fashion-mnist": lambda folder: _read_mnist(folder, "FashionMNIST"),
-    "cifar10": _read_cifar10,
-}
-
-
-@contextmanager
-def _fetching(folder: Path, name: str, source: Any) -> Iterator[Path]:
-    """A temporary folder in which torchvision has put the files; whatever fails, it goes away."""
-    advice = (
-        "Set LRLIB_DATA to a folder that has the files, or use 'digits', which needs no download."
-    )
+def _download(source: Any, folder: Path) -> list[Arrays]:
+    """Downloads into a temporary folder, and moves the files into place when all are there."""
+    name = source.__name__
+    inside = getattr(source, "base_folder", f"{name}/raw")
+    target = folder / inside
     try:
         folder.mkdir(parents=True, exist_ok=True)
         remove_leftovers(folder, ".fetching-*")
-        temporary = tempfile.TemporaryDirectory(dir=folder, prefix=".fetching-")
-    except OSError as error:
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".fetching-") as temporary:
+            fresh = Path(temporary, inside)
+            fresh.mkdir(parents=True)
+            # torchvision checks the packed files that it finds, and downloads the others.
+            for file in target.glob("*.gz"):
+                shutil.copyfile(file, fresh / file.name)
+            arrays = _read(source, Path(temporary), download=True)
+            target.mkdir(parents=True, exist_ok=True)
+            for file in fresh.iterdir():
+                os.replace(file, target / file.name)
+    except Exception as error:  # of the disk, of the network, or of torchvision
+        reason = " ".join(str(error).split())
         raise DataError(
-            f"{name} is not in {folder}, and that folder can't be written ({error}). {advice}"
+            f"{name} is missing from {folder}, or damaged, and can't be downloaded into it "
+            f"({reason}). Set LRLIB_DATA to a folder that has the files and can be written, or use "
+            "'digits', which needs no download."
         ) from error
-    with temporary as fetched:
-        try:
-            source(fetched, download=True)
-        except Exception as error:  # torchvision raises whatever its transport raised
-            raise DataError(
-                f"{name} is not in {folder}, and fetching it failed ({error}). {advice}"
-            ) from error
-        yield Path(fetched)
-
-
-def _move(files: list[Path], to: Path) -> None:
-    """Moves whole files into place one by one, so that each is either there or not."""
-    to.mkdir(parents=True, exist_ok=True)
-    for file in files:
-        os.replace(file, to / file.name)
-
-
-def _verified(path: Path, md5: str) -> bytes:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} can't be read ({error})") from error
-    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    if found != md5:
-        raise DataError(
-            f"{path} is damaged or altered: its MD5 sum is {found}, not {md5} "
-            f"({len(content):,} bytes). Delete it, and it will be fetched again."
-        )
-    return content
+    return arrays

@@ -1,4 +1,4 @@
-"""Where the book computes: on CUDA where there is one, else on the CPU."""
+"""Device selection: CUDA if available, else the CPU."""
 
 from __future__ import annotations
 
@@ -6,27 +6,31 @@ import os
 
 import torch
 
+from lrlib import _checks
+
 __all__ = ["device"]
 
 
 def device() -> torch.device:
-    """The device that everything in the book uses.
+    """The device that the book uses by default: CUDA if available, else the CPU.
 
-    CUDA where there is one, else the CPU; the environment variable `LRLIB_DEVICE` (such as "cpu" or
-    "cuda:1") overrides. Raises ValueError where it names a device that torch doesn't know or have.
+    The environment variable `LRLIB_DEVICE` (such as "cpu" or "cuda:1") overrides. Raises ValueError
+    if it names a device that torch doesn't know, or that this machine doesn't have.
 
     >>> device().type in ("cpu", "cuda")
     True
     """
-    wanted = os.environ.get("LRLIB_DEVICE", "")
+    wanted = os.environ.get("LRLIB_DEVICE")
     if not wanted:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return known_device("device", "LRLIB_DEVICE", wanted)
+
+
+def known_device(owner: str, name: str, value: torch.device | str) -> torch.device:
+    """`value` as a torch device, if this machine has it."""
     try:
-        chosen = torch.device(wanted)
-    except RuntimeError as error:
-        raise ValueError(
-            f"LRLIB_DEVICE={wanted!r}: must be a torch device, such as 'cpu' or 'cuda' ({error})"
-        ) from error
-    if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"LRLIB_DEVICE={wanted!r}: torch sees no CUDA device here; use 'cpu'")
-    return chosen
+        torch.empty(0, device=value)
+        return torch.device(value)
+    except (RuntimeError, TypeError, ValueError, AssertionError, NotImplementedError):
+        rule = "a torch device that this machine has, such as 'cpu'"
+        raise _checks.refuse(owner, name, value, rule) from None

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written under another name, then renamed."""
+"""Atomic writes: write to a temporary file, then rename it into place."""
 
 from __future__ import annotations
 
@@ -15,18 +15,21 @@ _DAY = 24 * 60 * 60  # seconds
 
 
 def remove_leftovers(folder: Path, pattern: str) -> None:
-    """Removes what killed processes left under temporary names; a day old, so none's at work."""
+    """Deletes temporary files and folders that killed processes left behind.
+
+    Only those that are over a day old, so that no process is still writing to them.
+    """
     for path in folder.glob(pattern):
         try:
             if time.time() - path.stat().st_mtime > _DAY:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         except OSError:
-            continue  # somebody else's, or gone by now: never a reason to fail
+            continue  # another user's file, or deleted by now: no reason to fail
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[IO[bytes]]:
-    """An open file that takes the place of `path` when the block ends without an error."""
+def atomic_write(path: Path) -> Iterator[IO[bytes]]:
+    """An open temporary file, which replaces `path` if the block ends without an error."""
     remove_leftovers(path.parent, f".{glob.escape(path.name)}.*.partial")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -36,7 +39,7 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        # A disk that is full says so without a name.
+        # The error of a full disk names no file.
         error.filename = error.filename or str(path)
         raise
     finally:

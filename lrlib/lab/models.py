@@ -1,4 +1,4 @@
-"""The few networks that the book trains."""
+"""The networks that the book trains, and initial weights from a seed."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def mlp(*widths: int) -> nn.Sequential:
 def small_cnn(channels: int = 1, size: int = 8, classes: int = 10, width: int = 8) -> nn.Sequential:
     """Two convolutions, each followed by 2×2 pooling, and a linear head.
 
-    `size` is the images' height and width in pixels, a multiple of 4; `width` the channels of the
-    first convolution (the second has twice as many).
+    `size` is the images' height and width in pixels, a multiple of 4. `width` is the number of
+    channels of the first convolution; the second has twice as many.
 
     >>> small_cnn(channels=1, size=8, classes=10)(torch.zeros(5, 1, 8, 8)).shape
     torch.Size([5, 10])
@@ -74,7 +74,7 @@ def cifar_resnet34(classes: int = 10) -> nn.Module:
 def seeded(model_fn: Callable[[], nn.Module], seed: int) -> nn.Module:
     """`model_fn()` with initial weights that depend on `seed` alone.
 
-    The global random state is as before afterwards.
+    The global random state is left unchanged.
 
     >>> one, same = (seeded(lambda: mlp(4, 2), seed=7) for _ in range(2))
     >>> bool((one[1].weight == same[1].weight).all())

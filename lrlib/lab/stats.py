@@ -1,4 +1,4 @@
-"""Intervals: a mean is reported with its 95 % interval and the number of values behind it."""
+"""Confidence intervals: a mean, its 95 % interval and the number of values behind it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Interval", "interval", "paired_difference"]
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean (of differences), its 95 % interval mean ± half_width, and the n it rests on."""
+    """A mean, its 95 % confidence interval mean ± half_width, and the number n of values."""
 
     mean: float
     half_width: float
@@ -54,23 +54,24 @@ def interval(values: ArrayLike) -> Interval:
 def paired_difference(a: ArrayLike, b: ArrayLike) -> Interval:
     """The mean of a − b over pairs that share a seed, and its 95 % interval (Student's t).
 
-    What two runs with the same seed have in common (initial weights, order of batches) cancels,
-    so fewer seeds are needed than for two separate means. A pair with a NaN is an error: a run
-    that diverged must be counted, not dropped.
+    Two runs with the same seed share their initial weights and their order of batches. In the
+    difference this common part cancels, so it needs fewer seeds than two separate means. NaN is an
+    error: a run that diverged must be counted, not dropped.
 
     >>> difference = paired_difference([0.98, 0.97, 0.99], [0.96, 0.96, 0.96])
     >>> round(difference.mean, 3), difference.low < 0.02 < difference.high, difference.n
     (0.02, True, 3)
     """
-    first = _checks.array("paired_difference", "a", a, "a sequence of numbers")
-    second = _checks.array("paired_difference", "b", b, "a sequence of numbers")
+    rule = "a sequence of numbers"
+    first, second = (
+        _checks.array("paired_difference", name, values, rule)
+        for name, values in (("a", a), ("b", b))
+    )
     if first.shape != second.shape or first.ndim != 1:
-        shapes = f"{first.shape} and {second.shape}"
-        raise _checks.refuse(
-            "paired_difference", "a, b", shapes, "of one shape [n], one seed a pair"
-        )
-    if not (np.isfinite(first).all() and np.isfinite(second).all()):
-        rule = "finite: count a run that diverged as what it scores, don't drop it"
+        shapes, rule = f"{first.shape} and {second.shape}", "of one shape [n], one seed per pair"
+        raise _checks.refuse("paired_difference", "a, b", shapes, rule)
+    if not np.isfinite([first, second]).all():
+        rule = "finite: give a run that diverged the score that it has, don't drop it"
         raise _checks.refuse("paired_difference", "a, b", "NaN or infinity", rule)
     return interval(first - second)
 

@@ -15,9 +15,8 @@ from pathlib import Path
 import pytest
 import torch
 
-import lrlib.__main__ as command
 from lrlib import Cosine
-from lrlib.lab import fit, load, mlp, seeded
+from lrlib.lab import command, fit, load, mlp, seeded
 
 QUICK = ["--epochs", "2", "--batch-size", "128"]
 
@@ -93,10 +92,13 @@ def test_it_trains_as_fit_does(tmp_path) -> None:
     data = load("digits")
     model = seeded(lambda: mlp(64, 64, 32, 10), 5).to(data.train.x.device)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    cosine = Cosine(3 * data.steps_per_epoch(64))
-    fit(model, data, optimizer, epochs=3, schedule=cosine, batch_size=64, seed=5)
+    steps = data.steps_per_epoch(64)
+    history = fit(
+        model, data, optimizer, epochs=3, schedule=Cosine(3 * steps), batch_size=64, seed=5
+    )
     for ours, theirs in zip(weights(tmp_path / "run"), model.state_dict().values(), strict=True):
         assert torch.equal(ours, theirs.cpu())
+    assert [line["lr"] for line in log(tmp_path / "run")] == history.lrs[steps - 1 :: steps]
 
 
 def test_ctrl_c_in_a_real_process(tmp_path) -> None:
@@ -141,33 +143,19 @@ def test_a_full_disk_is_said_and_leaves_nothing_half_written(tmp_path) -> None:
     assert not list(folder.glob("*.partial")) + list(folder.glob(".*.partial"))
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path) -> None:
+def test_a_folder_that_cannot_be_made_is_named(tmp_path, capsys) -> None:
     (tmp_path / "file").write_text("")
-    done = subprocess.run(
-        [sys.executable, "-m", "lrlib", "train", *QUICK, "--out", str(tmp_path / "file" / "run")],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 2
-    assert str(tmp_path / "file") in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_a_schedule_runs_over_the_whole_run(tmp_path) -> None:
-    assert train(*QUICK, "--schedule", "cosine", "--out", str(tmp_path / "run")) == 0
-    steps = load("digits").steps_per_epoch(128)
-    cosine = Cosine(2 * steps)
-    rates = [line["lr"] for line in log(tmp_path / "run")]
-    assert rates == pytest.approx([0.1 * cosine(steps - 1), 0.1 * cosine(2 * steps - 1)])
+    assert train(*QUICK, "--out", str(tmp_path / "file" / "run")) == 2
+    assert str(tmp_path / "file") in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("schedule", command.SCHEDULES)
-@pytest.mark.parametrize("steps", [1, 2, 3, 10, 1000])
-def test_every_schedule_fits_any_run(schedule: str, steps: int) -> None:
-    factors = command.SCHEDULES[schedule](steps).lrs(1.0, steps)
-    assert (factors >= 0).all()
-    assert factors.max() <= 1
-    assert factors[0] > 0
+def test_every_schedule_fits_any_run(schedule: str) -> None:
+    for steps in (1, 2, 3, 10, 1000):
+        factors = command.SCHEDULES[schedule](steps).lrs(1.0, steps)
+        assert (factors >= 0).all()
+        assert factors.max() <= 1
+        assert factors[0] > 0
 
 
 @pytest.mark.parametrize(
@@ -185,7 +173,8 @@ def test_every_schedule_fits_any_run(schedule: str, steps: int) -> None:
         (["--device", "abacus"], r"abacus"),
         (["--seed", "-1"], r"seed must be a non-negative integer"),
         (["--resume", "nowhere"], r"no run there"),
-        (["--resume", "nowhere", "--lr", "1"], r"leave out --lr"),
+        (["--resume", "nowhere", "--lr", "1"], r"leave out --lr$"),
+        (["--resume=nowhere", "--epochs=10"], r"leave out --epochs$"),  # also a default
     ],
 )
 def test_wrong_values_are_refused_by_name_before_anything_is_written(
@@ -227,11 +216,8 @@ def test_the_help_teaches_and_its_examples_are_right(capsys) -> None:
     with pytest.raises(SystemExit):
         train("--help")
     said = capsys.readouterr().out
-    for option in command.DEFAULTS:
-        assert "--" + option.replace("_", "-") in said
-    joined = command.EXAMPLES.replace("\\\n", " ")
-    examples = re.findall(r"^  lrlib (train\b.*?)(?:  |$)", joined, re.M)
+    examples = re.findall(r"^  lrlib (train\b.*?)(?:  |$)", re.sub(r"\\\n *", "", said), re.M)
     assert len(examples) == 7
     for example in examples:
-        command._parser().parse_args(shlex.split(example))
+        command.parser().parse_args(shlex.split(example))
     assert command.main([]) == 2

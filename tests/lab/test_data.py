@@ -1,4 +1,4 @@
-"""Data is whole, checked and split the same every time, or an error says what to do."""
+"""Data is split and standardized the same every time, or an error says what to do."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from threading import Thread
 import numpy as np
 import pytest
 import torch
-from torchvision import datasets as vision
+from torchvision import datasets
 
 from lrlib.lab import DataError, load
-from lrlib.lab.data import NAMES, _build, _moments, data_folder
+from lrlib.lab.data import NAMES, data_folder
 
 
 def test_digits_are_split_fixed_and_stratified() -> None:
@@ -35,14 +35,6 @@ def test_digits_are_split_fixed_and_stratified() -> None:
         assert (shares - 0.1).abs().max() < 0.01
     assert data.train.x.mean().abs() < 1e-4
     assert (data.train.x.std() - 1).abs() < 1e-3
-
-
-def test_no_image_is_in_two_splits() -> None:
-    images = np.arange(200, dtype=np.uint8).repeat(4).reshape(200, 2, 2)
-    labels = np.arange(200) % 2
-    data = _build("own", images, labels, None, "cpu")
-    seen = torch.cat([s.x[:, 0, 0, 0] for s in (data.train, data.validation, data.test)])
-    assert len(seen.unique()) == 200
 
 
 def test_steps_per_epoch_counts_the_last_smaller_batch() -> None:
@@ -62,11 +54,18 @@ def test_an_unknown_name_lists_the_known(name) -> None:
 # --- A reader's own data -----------------------------------------------------------------------
 
 
+def saved(tmp_path: Path, **arrays) -> Path:
+    np.savez(tmp_path / "mine.npz", **arrays)
+    return tmp_path / "mine.npz"
+
+
+def random_images(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 255, shape, dtype=np.uint8)
+
+
 @pytest.mark.parametrize("shape", [(6, 5), (6, 5, 3)])
-def test_an_npz_of_ones_own(shape, tmp_path: Path) -> None:
-    path = tmp_path / "mine.npz"
-    images = np.random.default_rng(0).integers(0, 255, (60, *shape), dtype=np.uint8)
-    np.savez(path, images=images, labels=np.arange(60) % 3)
+def test_an_npz_without_a_test_set_is_cut_in_three(shape, tmp_path: Path) -> None:
+    path = saved(tmp_path, images=random_images(60, *shape), labels=np.arange(60) % 3)
     data = load(path)
     assert data.classes == 3
     assert data.shape == (1 if len(shape) == 2 else 3, 6, 5)
@@ -74,23 +73,26 @@ def test_an_npz_of_ones_own(shape, tmp_path: Path) -> None:
     assert load(str(path)).name == "mine"
 
 
-def test_an_npz_with_a_test_set_of_its_own(tmp_path: Path) -> None:
-    path, rng = tmp_path / "mine.npz", np.random.default_rng(0)
-    images, test_images = (rng.integers(0, 255, (n, 4, 4), dtype=np.uint8) for n in (50, 7))
-    test_labels = np.arange(7) % 2
-    np.savez(
-        path,
-        images=images,
-        labels=np.arange(50) % 2,
-        test_images=test_images,
-        test_labels=test_labels,
-    )
-    data = load(path)
-    assert [len(s.y) for s in (data.train, data.validation, data.test)] == [40, 10, 7]
-    assert data.test.y.tolist() == test_labels.tolist()
-    scale = data.test.x.std() / torch.from_numpy(test_images).float().std()
-    shift = data.test.x.mean() - scale * test_images.mean()
-    torch.testing.assert_close(data.test.x[:, 0], scale * torch.from_numpy(test_images) + shift)
+def test_no_image_is_in_two_splits(tmp_path: Path) -> None:
+    images = np.arange(200, dtype=np.uint8).repeat(4).reshape(200, 2, 2)
+    data = load(saved(tmp_path, images=images, labels=np.arange(200) % 2))
+    seen = torch.cat([s.x[:, 0, 0, 0] for s in (data.train, data.validation, data.test)])
+    assert len(seen.unique()) == 200
+
+
+@pytest.mark.parametrize("shape", [(9, 7), (9, 7, 3), (300, 400)])
+def test_every_channel_is_standardized_as_the_training_split_is(shape, tmp_path: Path) -> None:
+    images, labels = random_images(50, *shape) // 3, np.arange(50) % 2
+    images[..., 0] //= 2
+    everything = {"test_images": images, "test_labels": labels}
+    data = load(saved(tmp_path, images=images, labels=labels, **everything), device="cpu")
+    train, validation, test = data.train, data.validation, data.test
+    assert [len(split.y) for split in (train, validation, test)] == [40, 10, 50]
+    assert test.y.tolist() == labels.tolist()
+    assert train.x.mean((0, 2, 3)).abs().max() < 1e-5
+    assert (train.x.std((0, 2, 3), correction=0) - 1).abs().max() < 1e-5
+    both = torch.cat([train.x, validation.x])
+    assert torch.equal(both.flatten().sort().values, test.x.flatten().sort().values), "all alike"
 
 
 GOOD = {"images": np.zeros((20, 4, 4), np.uint8), "labels": np.arange(20) % 2}
@@ -121,8 +123,7 @@ GOOD = {"images": np.zeros((20, 4, 4), np.uint8), "labels": np.arange(20) % 2}
     ],
 )
 def test_an_npz_that_is_not_what_it_should_be(change, reason: str, tmp_path: Path) -> None:
-    path = tmp_path / "mine.npz"
-    np.savez(path, **{k: v for k, v in (GOOD | change).items() if v is not None})
+    path = saved(tmp_path, **{k: v for k, v in (GOOD | change).items() if v is not None})
     with pytest.raises((ValueError, DataError), match=reason):
         load(path)
 
@@ -136,7 +137,18 @@ def test_a_damaged_or_missing_npz_is_named(content, tmp_path: Path) -> None:
         load(path)
 
 
-# --- Data sets that are fetched ----------------------------------------------------------------
+# --- Data sets that torchvision downloads ------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch) -> Path:
+    """An empty data folder, and no network."""
+    nowhere = "http://127.0.0.1:9/"  # a port that nothing listens on
+    monkeypatch.setattr(datasets.MNIST, "mirrors", [nowhere])
+    monkeypatch.setattr(datasets.FashionMNIST, "mirrors", [nowhere])
+    monkeypatch.setattr(datasets.CIFAR10, "url", nowhere + "cifar-10-python.tar.gz")
+    monkeypatch.setenv("LRLIB_DATA", str(tmp_path / "data"))
+    return tmp_path / "data"
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -145,141 +157,133 @@ def idx(array: np.ndarray) -> bytes:
 
 
 @pytest.fixture
-def tiny_mnist(tmp_path: Path, monkeypatch) -> Path:
-    """A folder with a small data set in MNIST's format, whose sums torchvision is told."""
-    rng = np.random.default_rng(0)
-    raw = tmp_path / "data" / "MNIST" / "raw"
+def mnist(folder: Path, monkeypatch) -> Path:
+    """The packed files of a small data set in MNIST's format, whose sums torchvision is told."""
+    raw = folder / "MNIST" / "raw"
     raw.mkdir(parents=True)
     resources = []
     for prefix, count in (("train", 100), ("t10k", 30)):
-        images, labels = rng.integers(0, 255, (count, 28, 28)), np.arange(count) % 10
+        images, labels = random_images(count, 28, 28), np.arange(count) % 10
         for kind, array in (("images-idx3", images), ("labels-idx1", labels)):
             content = idx(array)
             name = f"{prefix}-{kind}-ubyte.gz"
             (raw / name).write_bytes(content)
             resources.append((name, hashlib.md5(content).hexdigest()))
-    monkeypatch.setattr(vision.MNIST, "resources", resources)
-    monkeypatch.setenv("LRLIB_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr(datasets.MNIST, "resources", resources)
     return raw
 
 
-def test_mnist_is_read_from_its_files(tiny_mnist: Path) -> None:
-    data = load("mnist")
+@pytest.fixture
+def cifar10(folder: Path, monkeypatch) -> Path:
+    """A small data set in CIFAR-10's format, whose sums torchvision is told."""
+    base = folder / datasets.CIFAR10.base_folder
+    base.mkdir(parents=True)
+    sums = {}
+    batch = {"data": random_images(50, 3072), "labels": [i % 10 for i in range(50)]}
+    for name in ("data_batch_1", "data_batch_2", "test_batch", "batches.meta"):
+        content = pickle.dumps({"label_names": []} if name == "batches.meta" else batch)
+        (base / name).write_bytes(content)
+        sums[name] = hashlib.md5(content).hexdigest()
+    meta = {"filename": "batches.meta", "key": "label_names", "md5": sums.pop("batches.meta")}
+    monkeypatch.setattr(datasets.CIFAR10, "meta", meta)
+    monkeypatch.setattr(datasets.CIFAR10, "train_list", list(sums.items())[:2])
+    monkeypatch.setattr(datasets.CIFAR10, "test_list", list(sums.items())[2:])
+    return base
+
+
+def grows_with(x: torch.Tensor, pixels: np.ndarray) -> bool:
+    """Whether x is larger wherever the pixel is, as it is if they are the same images."""
+    order = torch.from_numpy(pixels).flatten().argsort(stable=True)
+    return bool((x.flatten()[order].diff() >= 0).all())
+
+
+def test_mnist_is_read_from_its_packed_files(mnist: Path, folder: Path) -> None:
+    data = load("mnist", device="cpu")
     assert [len(s.y) for s in (data.train, data.validation, data.test)] == [80, 20, 30]
     assert data.shape == (1, 28, 28)
     assert data.test.y.tolist() == (np.arange(30) % 10).tolist()
+    assert grows_with(data.test.x[:, 0], random_images(30, 28, 28))
+    assert [path.name for path in folder.iterdir()] == ["MNIST"], "no temporary folder is left"
 
 
-@pytest.mark.parametrize("harm", ["truncate", "alter"])
+def test_cifar10_is_read_from_its_files(cifar10: Path) -> None:
+    data = load("cifar10", device="cpu")
+    assert [len(s.y) for s in (data.train, data.validation, data.test)] == [80, 20, 50]
+    assert data.shape == (3, 32, 32)
+    assert data.test.y.tolist() == [i % 10 for i in range(50)]
+    pixels = random_images(50, 3072).reshape(50, 3, 32, 32)
+    assert all(grows_with(data.test.x[:, i], pixels[:, i]) for i in range(3))
+
+
+def test_a_truncated_file_is_unpacked_again(mnist: Path) -> None:
+    whole = load("mnist")
+    for path in mnist.glob("*ubyte"):
+        path.write_bytes(path.read_bytes()[:-10])
+        again = load("mnist")
+        assert torch.equal(again.train.x, whole.train.x)
+        assert torch.equal(again.test.y, whole.test.y)
+
+
 @pytest.mark.parametrize("which", range(4))
-def test_a_damaged_file_is_named_and_not_used(tiny_mnist: Path, harm: str, which: int) -> None:
-    path = sorted(tiny_mnist.iterdir())[which]
+def test_a_damaged_packed_file_is_not_used(mnist: Path, which: int) -> None:
+    path = sorted(mnist.iterdir())[which]
     content = bytearray(path.read_bytes())
-    if harm == "alter":
-        content[len(content) // 2] ^= 1
-    path.write_bytes(content if harm == "alter" else content[:-10])
-    with pytest.raises(DataError, match=f"{path.name} is damaged or altered.*Delete it"):
-        load("mnist")
+    content[len(content) // 2] ^= 1
+    for harmed in (content, content[:-10], b""):
+        path.write_bytes(harmed)
+        with pytest.raises(DataError, match=f"{path.name}.*Set LRLIB_DATA"):
+            load("mnist")
+
+
+def test_an_altered_pickle_is_never_opened(cifar10: Path) -> None:
+    class Malicious:
+        def __reduce__(self):
+            return (exec, ("raise SystemExit('executed')",))
+
+    (cifar10 / "data_batch_2").write_bytes(pickle.dumps(Malicious()))
+    with pytest.raises(DataError, match=r"CIFAR10 is missing from .*, or damaged"):
+        load("cifar10")
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "digits"])
-def test_without_a_network_it_says_what_to_do(name: str, tmp_path: Path, monkeypatch) -> None:
-    nowhere = "http://127.0.0.1:9/"  # a port that nothing listens on
-    monkeypatch.setattr(vision.MNIST, "mirrors", [nowhere])
-    monkeypatch.setattr(vision.FashionMNIST, "mirrors", [nowhere])
-    monkeypatch.setattr(vision.CIFAR10, "url", nowhere + "cifar-10-python.tar.gz")
-    monkeypatch.setenv("LRLIB_DATA", str(tmp_path / "data"))
+def test_without_a_network_it_says_what_to_do(name: str, folder: Path) -> None:
     with pytest.raises(DataError) as caught:
         load(name)
     message = str(caught.value)
-    assert str(tmp_path / "data") in message, "where it looked"
-    assert "LRLIB_DATA" in message
+    assert f"missing from {folder}" in message
+    assert "Set LRLIB_DATA" in message
     assert "'digits'" in message
-    assert list((tmp_path / "data").iterdir()) == [], "nothing half written"
+    assert list(folder.iterdir()) == [], "nothing half written"
 
 
-def test_a_fetched_set_is_moved_into_place_whole(tiny_mnist: Path, monkeypatch) -> None:
-    served = tiny_mnist.rename(tiny_mnist.parents[2] / "served")
-    killed = data_folder() / ".fetching-killed"  # long ago
+def test_a_downloaded_set_is_moved_into_place_whole(mnist: Path, folder: Path, monkeypatch) -> None:
+    served = mnist.rename(folder.parent / "served")
+    killed = folder / ".fetching-killed"  # long ago
     killed.mkdir()
     os.utime(killed, (0, 0))
     handler = partial(SimpleHTTPRequestHandler, directory=served)
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         Thread(target=server.serve_forever, daemon=True).start()
-        monkeypatch.setattr(vision.MNIST, "mirrors", [f"http://127.0.0.1:{server.server_port}/"])
+        monkeypatch.setattr(datasets.MNIST, "mirrors", [f"http://127.0.0.1:{server.server_port}/"])
         assert len(load("mnist").test.y) == 30
         server.shutdown()
-    assert {path.name for path in tiny_mnist.iterdir()} == {p.name for p in served.iterdir()}
-    assert [p.name for p in data_folder().iterdir()] == ["MNIST"], "no temporary folder is left"
+    for path in served.iterdir():
+        assert (mnist / path.name).read_bytes() == path.read_bytes()
+    assert [path.name for path in folder.iterdir()] == ["MNIST"], "no temporary folder is left"
     assert len(load("mnist").test.y) == 30, "and the second time without a server"
-
-
-@pytest.fixture
-def tiny_cifar10(tmp_path: Path, monkeypatch) -> Path:
-    """A folder with a small data set in CIFAR-10's format, whose sums torchvision is told."""
-    rng = np.random.default_rng(0)
-    base = tmp_path / "data" / vision.CIFAR10.base_folder
-    base.mkdir(parents=True)
-    sums = []
-    for name in ("data_batch_1", "data_batch_2", "test_batch"):
-        batch = {
-            "data": rng.integers(0, 256, (50, 3072), dtype=np.uint8),
-            "labels": [i % 10 for i in range(50)],
-        }
-        content = pickle.dumps(batch)
-        (base / name).write_bytes(content)
-        sums.append([name, hashlib.md5(content).hexdigest()])
-    monkeypatch.setattr(vision.CIFAR10, "train_list", sums[:2])
-    monkeypatch.setattr(vision.CIFAR10, "test_list", sums[2:])
-    monkeypatch.setenv("LRLIB_DATA", str(tmp_path / "data"))
-    return base
-
-
-def test_cifar10_is_read_from_its_files(tiny_cifar10: Path) -> None:
-    data = load("cifar10", device="cpu")
-    assert [len(s.y) for s in (data.train, data.validation, data.test)] == [80, 20, 50]
-    assert data.shape == (3, 32, 32)
-    # A channel's plane of the first test image, back in its 0 … 255.
-    raw = pickle.loads((tiny_cifar10 / "test_batch").read_bytes())["data"][0]
-    plane = data.test.x[0, 1]
-    expected = torch.from_numpy(raw[1024:2048].reshape(32, 32).copy()).float()
-    scale = (expected[0, 1] - expected[0, 0]) / (plane[0, 1] - plane[0, 0])
-    torch.testing.assert_close(
-        (plane - plane[0, 0]) * scale + expected[0, 0], expected, atol=0.05, rtol=0
-    )
-
-
-def test_an_altered_pickle_is_never_opened(tiny_cifar10: Path) -> None:
-    class Malicious:
-        def __reduce__(self):
-            return (exec, ("raise SystemExit('executed')",))
-
-    (tiny_cifar10 / "data_batch_2").write_bytes(pickle.dumps(Malicious()))
-    with pytest.raises(DataError, match="data_batch_2 is damaged or altered"):
-        load("cifar10")
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch) -> None:
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("LRLIB_DATA", str(tmp_path / "file" / "data"))
-    with pytest.raises(DataError, match=r"can't be written.*LRLIB_DATA"):
+    with pytest.raises(DataError, match=r"Not a directory.*Set LRLIB_DATA .* can be written"):
         load("mnist")
 
 
-@pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
-def test_the_real_files(name: str) -> None:
-    folder = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST"}[name]
-    if not (data_folder() / folder / "raw" / "train-images-idx3-ubyte.gz").exists():
-        pytest.skip(f"{name} is not in {os.environ.get('LRLIB_DATA', 'the cache')}")
+@pytest.mark.parametrize(("name", "kept"), [("mnist", "MNIST"), ("fashion-mnist", "FashionMNIST")])
+def test_the_real_files(name: str, kept: str) -> None:
+    if not (data_folder() / kept / "raw" / "train-images-idx3-ubyte.gz").exists():
+        pytest.skip(f"{name} is not in {data_folder()}")
     data = load(name, device="cpu")
     assert [len(s.y) for s in (data.train, data.validation, data.test)] == [48_000, 12_000, 10_000]
     assert torch.bincount(data.validation.y).min() > 1000
-
-
-@pytest.mark.parametrize("shape", [(40, 9, 7), (40, 9, 7, 3), (9, 400, 400)])
-def test_mean_and_deviation_are_those_of_each_channel(shape: tuple[int, ...]) -> None:
-    images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8) // np.uint8(3)
-    images[..., 0] //= 2
-    mean, deviation = _moments(images)
-    np.testing.assert_allclose(mean, images.mean(axis=(0, 1, 2)).reshape(-1), rtol=1e-12)
-    np.testing.assert_allclose(deviation, images.std(axis=(0, 1, 2)).reshape(-1), rtol=1e-12)

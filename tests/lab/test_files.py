@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lrlib.lab.files import remove_leftovers, written_whole
+from lrlib.lab.files import atomic_write, remove_leftovers
 
 YESTERDAY = time.time() - 25 * 60 * 60
 
@@ -34,7 +34,7 @@ def test_writing_a_file_clears_up_after_its_killed_writers(tmp_path: Path) -> No
     for partial in (mine, others):
         partial.write_text("half", encoding="utf-8")
         aged(partial)
-    with written_whole(path) as file:
+    with atomic_write(path) as file:
         file.write(b"whole")
     assert path.read_bytes() == b"whole"
     assert not mine.exists()
@@ -44,7 +44,7 @@ def test_writing_a_file_clears_up_after_its_killed_writers(tmp_path: Path) -> No
 def test_an_error_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_bytes(b"before")
-    with written_whole(path) as file:
+    with atomic_write(path) as file:
         file.write(b"after")
         assert path.read_bytes() == b"before"
     assert path.read_bytes() == b"after"
@@ -55,6 +55,6 @@ def test_an_error_leaves_the_file_as_it_was(tmp_path: Path) -> None:
 
 
 def fail_while_writing(path: Path) -> None:
-    with written_whole(path) as file:
+    with atomic_write(path) as file:
         file.write(b"half")
         _ = 1 / 0
