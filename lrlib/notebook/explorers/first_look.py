@@ -7,10 +7,12 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lrlib.lab.data import Dataset, load
 from lrlib.lab.models import mlp
-from lrlib.lab.sweep import Run, Runs, fit_many
+from lrlib.lab.stats import interval
+from lrlib.lab.sweep import Run, fit_many
 from lrlib.schedules import Constant, Cosine, Linear, Schedule, StepDecay
 
 EPOCHS, SEEDS = 8, 32
@@ -21,7 +23,7 @@ SCHEDULES: dict[str, tuple[str, str]] = {
     "linear": ("line to zero", "purple"),
     "cosine": ("cosine", "orange"),
 }
-# Four to a decade, as the slider of the site goes.
+# Four per decade, as the website's slider goes.
 RATES = [float(f"{10 ** (k / 4):.3g}") for k in range(-8, 3)]
 
 
@@ -77,16 +79,15 @@ def _train(places: Sequence[tuple[str, float]], seeds: int) -> list[dict[str, An
         test=True,
         shard_size=64,
     )
-    return [_summary(result, slice(i * seeds, (i + 1) * seeds)) for i in range(len(places))]
+    parts = [slice(i * seeds, (i + 1) * seeds) for i in range(len(places))]
+    return [_summary(result.train_loss[part], result.test_accuracy[part]) for part in parts]
 
 
-def _summary(result: Runs, part: slice) -> dict[str, Any]:
-    from lrlib.lab.stats import interval
-
+def _summary(loss: NDArray[np.float64], accuracy: NDArray[np.float64]) -> dict[str, Any]:
     per_epoch = _digits().steps_per_epoch(32)
-    # A run that diverged has no loss; where one did, the mean has none either.
-    epochs = [interval(column) for column in result.train_loss[part].T]
-    error = interval(100.0 * (1.0 - result.test_accuracy[part]))
+    # A run that diverged has no loss; if one did, the mean has none either.
+    epochs = [interval(column) for column in loss.T]
+    error = interval(100.0 * (1.0 - accuracy))
     return {
         # An epoch's mean loss stands in the epoch's middle.
         "x": [per_epoch * (epoch + 0.5) for epoch in range(EPOCHS)],
