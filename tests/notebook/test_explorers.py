@@ -245,6 +245,24 @@ def test_the_missing_points_steps_are_what_their_recursions_settle_at(
     np.testing.assert_allclose(got, [plain, keep * plain, masked], rtol=1e-9)
 
 
+@needs_node
+@settings(max_examples=30)
+@given(draw=st.data())
+def test_the_first_look_shows_the_recorded_trainings_of_the_nearest_rate(modules, draw) -> None:
+    module = modules("first-look")
+    state = module.setting(draw)
+    view = module.view(state)
+    rate = min(module.data["rates"], key=lambda rate: abs(np.log(rate / state["rate"])))
+    expected = module.data["results"][f"{state['schedule']}@{rate:g}"]
+    (line,) = view["charts"][0]["lines"]
+    shown = {"x": line["x"], "loss": line["y"], "low": line["low"], "high": line["high"]}
+    assert shown == {key: expected[key] for key in shown}
+    said = re.search(r"([\d.]+) ± ([\d.]+) %", view["summary"])
+    assert [float(number) for number in said.groups()] == pytest.approx(
+        [expected["error"], expected["half"]], abs=0.051
+    )
+
+
 # --- Drawing ------------------------------------------------------------------------------------
 
 

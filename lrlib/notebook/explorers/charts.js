@@ -145,11 +145,15 @@ function drawChart(spec, width) {
     lines.filter((line) => line.low).map((line) => drawBand(line, x, y)),
     lines.map((line) => drawLine(line, x, y)),
     rules.filter((rule) => rule.label).map((rule) => draw("text", { x: left + 6, y: y(rule.y) - 6, class: "lr-note" }, rule.label)),
-    points.map((point) => {
-      const place = { cx: clamp(x(point.x), left, right), cy: clamp(y(point.y), top, bottom) };
-      return draw("circle", { ...place, r: point.size ?? 4, fill: color(point.color), class: "lr-point" });
-    }),
   ].flat();
+  const drawPoint = (point) =>
+    draw("circle", {
+      cx: clamp(x(point.x), left, right),
+      cy: clamp(y(point.y), top, bottom),
+      r: point.size ?? 4,
+      fill: color(point.color),
+      class: "lr-point",
+    });
   const drawBar = (bar, i) => {
     const thick = Math.min(24, row * 0.72);
     const length = x(clamp(bar.value, x.min, x.max)) - left;
@@ -182,6 +186,7 @@ function drawChart(spec, width) {
     { width, height, viewBox: `0 0 ${width} ${height}`, role: handles.length ? "group" : "img", "aria-label": describe(spec) },
     draw("g", { class: "lr-axes", "aria-hidden": "true" }, axes),
     draw("svg", { ...frame, viewBox: Object.values(frame).map(rounded).join(" ") }, inside),
+    points.map(drawPoint),
     bars.flatMap(drawBar),
     drawLabels(lines, y, right + 6, top, bottom),
     handles.map(drawHandle),

@@ -21,7 +21,7 @@ function fallback(explorer, data, style, colors) {
   const picture = (spec) => {
     // Points that can be moved are but points here.
     const still = { ...spec, handles: [], points: spec.handles ?? spec.points };
-    const [phone, page] = [drawChart(still, 320), drawChart(still, spec.wide ? 660 : 320)];
+    const [phone, page] = [drawChart(still, 316), drawChart(still, spec.wide ? 650 : 316)];
     const source = spec.wide ? `<source media="(max-width: 600px)" srcset="${address(phone)}" width="${phone.attributes.width}" height="${phone.attributes.height}">` : "";
     const { width, height, "aria-label": alt } = page.attributes;
     const unit = spec.y?.label ? `<span> ${escaped(spec.y.label)}</span>` : "";
