@@ -119,7 +119,7 @@ def test_the_field_guide_holds_every_class_of_torch(modules) -> None:
 
 @needs_node
 @pytest.mark.parametrize("kind", SCHEDULERS)
-@settings(max_examples=15)
+@settings(max_examples=40)
 @given(draw=st.data())
 def test_the_field_guides_line_of_code_makes_its_curve(modules, kind: str, draw) -> None:
     module = modules("field-guide")
@@ -141,7 +141,7 @@ def test_the_field_guides_line_of_code_makes_its_curve(modules, kind: str, draw)
 
 
 @needs_node
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(draw=st.data())
 def test_the_composers_code_makes_its_curve(modules, draw) -> None:
     module = modules("composer")
