@@ -1,6 +1,6 @@
 # The commands of the README. Each one sets up what it needs; a second call installs nothing.
 .DEFAULT_GOAL := help
-.PHONY: help book test test-cuda test-versions test-long lab execute record replication assignments bench lighthouse lint requirements rename-repository clean
+.PHONY: help book test test-cuda test-versions test-long lab execute fallbacks record replication assignments bench lighthouse lint requirements rename-repository clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -53,6 +53,9 @@ lab: $(READY) ## Open the notebooks in JupyterLab
 
 execute: $(READY) ## Run all notebooks from clean kernels and store their outputs; NB=path for one
 	@$(BIN)/python book/tools/execute.py $(NB)
+
+fallbacks: $(READY) ## Draw the pictures that stand in the explorers' places on pages without scripts
+	@$(BIN)/python book/tools/fallbacks.py
 
 record: $(READY) ## Run the recorded experiment of the notebook NB=path, which takes minutes
 	@$(BIN)/python book/tools/record.py $(NB)

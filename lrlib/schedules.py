@@ -55,6 +55,7 @@ __all__ = [
 
 Steps = NDArray[np.int64]
 Factors = NDArray[np.float64]
+_LARGEST = np.iinfo(np.int64).max
 
 
 class Schedule(ABC):
@@ -82,11 +83,16 @@ class Schedule(ABC):
         Raises TypeError for steps that are not integers, ValueError for negative steps and for a
         factor that is not a finite number of at least 0.
         """
+        if type(t) is int and 0 <= t <= _LARGEST:  # a training's case, without the work for arrays
+            with np.errstate(over="ignore", invalid="ignore"):
+                one = float(self.factor(np.array([t]))[0])
+            if 0 <= one < math.inf:
+                return one
         name = type(self).__name__
         steps = np.asarray(t)
         if steps.dtype.kind not in "iu":
             raise _checks.refuse(name, "t", t, "an integer step or an array of them", TypeError)
-        if steps.size and (steps.min() < 0 or steps.max() > np.iinfo(np.int64).max):
+        if steps.size and (steps.min() < 0 or steps.max() > _LARGEST):
             raise _checks.refuse(name, "t", t, "a step of at least 0 (steps count from 0)")
         # Always along one axis: numpy's powers of a single number differ in the last bit.
         flat = steps.astype(np.int64).reshape(-1)
@@ -567,9 +573,9 @@ class Sequential(Schedule):
 
     def factor(self, t: Steps) -> Factors:
         current = np.searchsorted(np.array(self.at, dtype=np.int64), t, side="right")
-        starts = np.array((0, *self.at), dtype=np.int64)
+        starts = (0, *self.at)
         factors = np.empty(t.shape)
-        for i, part in enumerate(self.parts):
+        for i in set(current.tolist()):
             here = current == i
-            factors[here] = part.factor(t[here] - starts[i])
+            factors[here] = self.parts[i].factor(t[here] - starts[i])
         return factors

@@ -26,8 +26,7 @@ from record import made_with
 from torch import Tensor, nn
 
 from lrlib import LRDropout, MultiStep, lab
-from lrlib.lab.data import Dataset, Split
-from lrlib.lab.training import crop_and_flip
+from lrlib.lab.data import Dataset, Split, crop_and_flip
 from lrlib.notebook.records import FOLDER
 
 LR, MU, KEEP, DECAY, BATCH = 0.1, 0.9, 0.5, 5e-4, 128

@@ -21,6 +21,7 @@ from lrlib.schedules import Schedule
 __all__ = [
     "COLORS",
     "CYCLE",
+    "PALETTE",
     "band",
     "contours",
     "figure",
@@ -30,18 +31,27 @@ __all__ = [
     "show",
 ]
 
-# Okabe and Ito's colors, darkened where needed so that all read on white (3:1 at least). The same
-# schedule has the same color in every chapter.
+# Okabe and Ito's colors, darkened where needed so that all read on white (3:1 at least).
+PALETTE = {
+    "blue": "#0072b2",
+    "orange": "#c1440e",
+    "green": "#00805e",
+    "purple": "#a6559a",
+    "gold": "#a67c00",
+    "sky": "#3a8fc7",
+    "gray": "#4d4d4d",
+}
+CYCLE = list(PALETTE.values())
+# The same schedule has the same color in every chapter.
 COLORS = {
-    "constant": "#4d4d4d",
-    "step": "#0072b2",
-    "cosine": "#c1440e",
-    "inverse time": "#00805e",
-    "linear": "#a6559a",
-    "optimal": "#a67c00",
+    "constant": PALETTE["gray"],
+    "step": PALETTE["blue"],
+    "cosine": PALETTE["orange"],
+    "inverse time": PALETTE["green"],
+    "linear": PALETTE["purple"],
+    "optimal": PALETTE["gold"],
     "theory": "#000000",
 }
-CYCLE = ["#0072b2", "#c1440e", "#00805e", "#a6559a", "#a67c00", "#3a8fc7", "#4d4d4d"]
 
 STYLE: Any = {
     "figure.figsize": (6.4, 3.6),

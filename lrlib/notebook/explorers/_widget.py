@@ -7,8 +7,7 @@ from typing import Any
 import anywidget
 import traitlets
 
-from lrlib.notebook import explorers
-from lrlib.notebook.explorers import first_look
+from lrlib.notebook.explorers import _pages, first_look
 
 
 class Explorer(anywidget.AnyWidget):
@@ -17,20 +16,17 @@ class Explorer(anywidget.AnyWidget):
     state = traitlets.Dict().tag(sync=True)
     data = traitlets.Dict().tag(sync=True)
 
-    def __init__(self, name: str, state: dict[str, Any]) -> None:
+    def __init__(self, name: str, state: dict[str, Any], **more: Any) -> None:
         self.name = name
         # anywidget makes traits of these.
-        self._esm = explorers.module(name)
-        self._css = explorers.stylesheet()
-        super().__init__(state=state, data=self._data())
-
-    def _data(self) -> dict[str, Any]:
-        return explorers.data(self.name)
+        self._esm = _pages.module(name)
+        self._css = _pages.stylesheet()
+        super().__init__(state=state, data={**_pages.data(name), **more})
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         # Beside the widget, for pages that have no kernel: the data and a static figure.
         part = {
-            "text/html": explorers.html(self.name, self.state),
+            "text/html": _pages.html(self.name, self.state),
             "text/plain": f"explorer({self.name!r})",
         }
         bundle = super()._repr_mimebundle_(**options)
@@ -43,11 +39,8 @@ class FirstLook(Explorer):
     """The explorer that trains: dozens of networks, each time a slider moves."""
 
     def __init__(self, name: str, state: dict[str, Any]) -> None:
-        super().__init__(name, state)
+        super().__init__(name, state, live=True)
         self.observe(self._train, names="state")
-
-    def _data(self) -> dict[str, Any]:
-        return {**super()._data(), "live": True}
 
     def _train(self, change: Any) -> None:
         rate, schedule = change.new.get("rate"), change.new.get("schedule")

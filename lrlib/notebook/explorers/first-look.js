@@ -4,8 +4,6 @@
 // "schedule@rate" to {x, loss, low, high, error, half}: the mean training loss with its 95 %
 // interval, and the mean test error in percent with the half-width of its interval.
 
-const key = (schedule, rate) => `${schedule}@${rate}`;
-
 // The table of the site has certain rates; live, any rate is trained.
 const nearest = (rates, rate) => rates.reduce((a, b) => (Math.abs(Math.log(b / rate)) < Math.abs(Math.log(a / rate)) ? b : a));
 
@@ -14,21 +12,22 @@ const explorer = {
   title: "Move the rate",
   controls(s, data) {
     return [
-      { name: "rate", label: "learning rate", kind: "range", scale: "log", min: data.rates[0], max: data.rates.at(-1), value: data.start, step: data.live ? 0.05 : 0.25 },
-      { name: "schedule", label: "schedule", kind: "select", value: "constant", options: data.schedules.map(([name, label]) => [name, label]) },
+      logRange("rate", "learning rate", data.start, data.rates[0], data.rates.at(-1), data.live ? 0.05 : 0.25),
+      pick("schedule", "schedule", "constant", data.schedules),
     ];
   },
   view(s, data) {
     const rate = data.live ? s.rate : nearest(data.rates, s.rate);
     const [, label, shade] = data.schedules.find(([name]) => name === s.schedule);
-    const found = data.results[key(s.schedule, rate)];
+    const result = (schedule, at) => data.results[`${schedule}@${at}`];
+    const found = result(s.schedule, rate);
     const curve = ([name, text, color]) => {
-      const known = data.rates.map((r) => data.results[key(name, r)]);
-      const own = name === s.schedule;
-      return { x: data.rates, y: known.map((k) => k?.error ?? NaN), low: own ? known.map((k) => k?.error - k?.half) : null, high: own ? known.map((k) => k?.error + k?.half) : null, color, label: text, thin: !own };
+      const known = data.rates.map((at) => result(name, at) ?? { error: NaN, half: NaN });
+      const band = { low: known.map((k) => k.error - k.half), high: known.map((k) => k.error + k.half) };
+      return { x: data.rates, y: known.map((k) => k.error), color, label: text, ...(name === s.schedule ? band : { thin: true }) };
     };
-    const best = data.rates.reduce((a, b) => ((data.results[key(s.schedule, b)]?.error ?? Infinity) < (data.results[key(s.schedule, a)]?.error ?? Infinity) ? b : a));
-    const lowest = data.results[key(s.schedule, best)];
+    const error = (at) => result(s.schedule, at)?.error ?? Infinity;
+    const best = data.rates.reduce((a, b) => (error(b) < error(a) ? b : a));
     return {
       charts: [
         {
@@ -47,7 +46,7 @@ const explorer = {
         },
       ],
       summary: found
-        ? `Rate ${format(rate)}, ${label}: after ${data.steps} steps the test error is ${found.error.toFixed(1)} ± ${found.half.toFixed(1)} % (mean of ${data.seeds} trainings on handwritten digits, 95 % interval). The best of these rates for ${label} is ${format(best)}, with ${lowest.error.toFixed(1)} %.`
+        ? `Rate ${format(rate)}, ${label}: after ${data.steps} steps the test error is ${found.error.toFixed(1)} ± ${found.half.toFixed(1)} % (mean of ${data.seeds} trainings on handwritten digits, 95 % interval). The best of these rates for ${label} is ${format(best)}, with ${error(best).toFixed(1)} %.`
         : "Training …",
     };
   },

@@ -2,43 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lrlib.lab.data import Dataset, load
 from lrlib.lab.models import mlp
-from lrlib.lab.sweep import Run, SweepResult, fit_many
+from lrlib.lab.stats import interval
+from lrlib.lab.sweep import Run, fit_many
 from lrlib.schedules import Constant, Cosine, Linear, Schedule, StepDecay
 
 EPOCHS, SEEDS = 8, 32
-# A third of the way in, and again at two thirds: a tenth of the rate.
-SCHEDULES: dict[str, tuple[str, str]] = {
-    "constant": ("constant", "gray"),
-    "step": ("steps", "blue"),
-    "linear": ("line to zero", "purple"),
-    "cosine": ("cosine", "orange"),
+# Each schedule's label, its color, and how it is made for a number of steps. "step" is a tenth of
+# the rate after a third of the steps, and again after two thirds.
+SCHEDULES: dict[str, tuple[str, str, Callable[[int], Schedule]]] = {
+    "constant": ("constant", "gray", lambda steps: Constant()),
+    "step": ("steps", "blue", lambda steps: StepDecay(-(-steps // 3))),
+    "linear": ("line to zero", "purple", lambda steps: Linear(1.0, 0.0, steps)),
+    "cosine": ("cosine", "orange", Cosine),
 }
-# Four to a decade, as the slider of the site goes.
+# Four per decade, as the website's slider goes.
 RATES = [float(f"{10 ** (k / 4):.3g}") for k in range(-8, 3)]
 
 
 @cache
 def _digits() -> Dataset:
     return load("digits", device="cpu")
-
-
-def _schedule(name: str) -> Schedule:
-    steps = EPOCHS * _digits().steps_per_epoch(32)
-    made: dict[str, Schedule] = {
-        "constant": Constant(),
-        "step": StepDecay(-(-steps // 3)),
-        "linear": Linear(1.0, 0.0, steps),
-        "cosine": Cosine(steps),
-    }
-    return made[name]
 
 
 def train(schedule: str, rate: float, seeds: int = SEEDS) -> dict[str, Any]:
@@ -54,7 +46,7 @@ def table(rates: Sequence[float] = RATES, seeds: int = SEEDS) -> dict[str, Any]:
         "start": 0.0316,
         "seeds": seeds,
         "steps": EPOCHS * _digits().steps_per_epoch(32),
-        "schedules": [[name, label, color] for name, (label, color) in SCHEDULES.items()],
+        "schedules": [[name, label, color] for name, (label, color, _) in SCHEDULES.items()],
         "results": {
             f"{schedule}@{rate:g}": result
             for (schedule, rate), result in zip(places, _train(places, seeds), strict=True)
@@ -63,30 +55,23 @@ def table(rates: Sequence[float] = RATES, seeds: int = SEEDS) -> dict[str, Any]:
 
 
 def _train(places: Sequence[tuple[str, float]], seeds: int) -> list[dict[str, Any]]:
+    steps = EPOCHS * _digits().steps_per_epoch(32)
     runs = [
-        Run(_schedule(schedule), rate, seed, schedule)
+        Run(SCHEDULES[schedule][2](steps), rate, seed, schedule)
         for schedule, rate in places
         for seed in range(seeds)
     ]
-    result = fit_many(
-        lambda: mlp(64, 32, 10),
-        _digits(),
-        runs,
-        epochs=EPOCHS,
-        validate="end",
-        test=True,
-        shard_size=64,
-    )
-    return [_summary(result, slice(i * seeds, (i + 1) * seeds)) for i in range(len(places))]
+    options: dict[str, Any] = {"validate": "end", "test": True, "shard_size": 64}
+    result = fit_many(lambda: mlp(64, 32, 10), _digits(), runs, epochs=EPOCHS, **options)
+    parts = [slice(i * seeds, (i + 1) * seeds) for i in range(len(places))]
+    return [_summary(result.train_loss[part], result.test_accuracy[part]) for part in parts]
 
 
-def _summary(result: SweepResult, part: slice) -> dict[str, Any]:
-    from lrlib.lab.stats import interval
-
+def _summary(loss: NDArray[np.float64], accuracy: NDArray[np.float64]) -> dict[str, Any]:
     per_epoch = _digits().steps_per_epoch(32)
-    # A run that diverged has no loss; where one did, the mean has none either.
-    epochs = [interval(column) for column in result.train_loss[part].T]
-    error = interval(100.0 * (1.0 - result.test_accuracy[part]))
+    # A run that diverged has no loss; if one did, the mean has none either.
+    epochs = [interval(column) for column in loss.T]
+    error = interval(100.0 * (1.0 - accuracy))
     return {
         # An epoch's mean loss stands in the epoch's middle.
         "x": [per_epoch * (epoch + 0.5) for epoch in range(EPOCHS)],

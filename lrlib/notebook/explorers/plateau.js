@@ -2,17 +2,6 @@
 
 const EPOCHS = 40;
 
-// Seeded noise between −1 and 1 (mulberry32): the same on every machine.
-function uniforms(seed, count) {
-  let a = seed >>> 0;
-  return Array.from({ length: count }, () => {
-    a = (a + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(a ^ (a >>> 15), a | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 2147483648 - 1;
-  });
-}
-
 // "7:0.5,8:0.52": epochs that were moved by hand, and where to.
 function parseMoved(text) {
   const moved = new Map();
@@ -27,83 +16,61 @@ function parseMoved(text) {
 const writeMoved = (moved) => [...moved].sort((a, b) => a[0] - b[0]).map(([epoch, value]) => `${epoch}:${Number(value.toPrecision(3))}`).join(",");
 
 function metrics(s) {
-  const noise = uniforms(s.seed, EPOCHS);
-  const moved = parseMoved(s.moved);
-  return noise.map((u, t) => moved.get(t) ?? Number((0.2 + 0.8 * Math.exp(-t / s.falls) + s.noise * u).toPrecision(6)));
+  const [uniform, moved] = [random(s.seed), parseMoved(s.moved)];
+  return counting(EPOCHS).map((t) => {
+    const drawn = 0.2 + 0.8 * Math.exp(-t / s.falls) + s.noise * (2 * uniform() - 1);
+    return moved.get(t) ?? Number(drawn.toPrecision(6));
+  });
 }
 
-// The rule of lrlib.PlateauRule with threshold_mode "rel", one verdict per epoch.
-function decide(values, s) {
-  let [lr, best, bad, cooling] = [s.rate, Infinity, 0, 0];
-  return values.map((metric, epoch) => {
-    const before = lr;
-    const better = metric < best * (1 - s.threshold);
-    const cooled = cooling > 0;
-    if (better) best = metric;
-    bad = better || cooled ? 0 : bad + 1;
-    cooling = Math.max(cooling - 1, 0);
-    const count = bad;
-    const act = bad > s.patience;
-    if (act) {
-      const lower = Math.max(lr * s.factor, s.min_lr);
-      if (lr - lower > 1e-8) lr = lower;
-      [bad, cooling] = [0, s.cooldown];
-    }
-    const verdict = better
-      ? "the best so far"
-      : cooled
-        ? "not better, but not counted (cooldown)"
-        : !act
-          ? `${count} bad (patience ${s.patience})`
-          : lr < before
-            ? `${count} bad: reduced ${format(before)} → ${format(lr)}`
-            : `${count} bad, but already at min_lr`;
-    return { epoch, metric, lr, bad: count, verdict, used: before, reduced: lr < before };
-  });
+function verdict({ better, cooled, bad, acts, used, lr }, s) {
+  if (better) return "the best so far";
+  if (cooled) return "not better, but not counted (cooldown)";
+  if (!acts) return `${bad} bad (patience ${s.patience})`;
+  return lr < used ? `${bad} bad: reduced ${format(used)} → ${format(lr)}` : `${bad} bad, but already at min_lr`;
 }
 
 const explorer = {
   name: "plateau",
   title: "Let the metric decide",
   controls() {
-    const range = (name, label, value, min, max, step, more = {}) => ({ name, label, kind: "range", value, min, max, step, ...more });
     return [
       range("noise", "noise of the metric", 0.03, 0, 0.3, 0.01),
-      range("falls", "falls within (epochs)", 5, 1, 20, 1),
-      range("patience", "patience", 3, 0, 15, 1),
+      range("falls", "falls within (epochs)", 5, 1, 20),
+      range("patience", "patience", 3, 0, 15),
       range("factor", "factor", 0.5, 0.1, 0.9, 0.05),
       range("threshold", "threshold", 0.01, 0, 0.2, 0.005),
-      range("cooldown", "cooldown", 0, 0, 10, 1),
-      range("rate", "base rate", 0.1, 0.001, 1, 0.02, { scale: "log" }),
-      range("min_lr", "min_lr", 0.0001, 0.00001, 0.1, 0.02, { scale: "log" }),
-      range("seed", "noise drawn with seed", 1, 0, 50, 1),
+      range("cooldown", "cooldown", 0, 0, 10),
+      logRange("rate", "base rate", 0.1, 0.001, 1),
+      logRange("min_lr", "min_lr", 0.0001, 0.00001, 0.1),
+      range("seed", "noise drawn with seed", 1, 0, 50),
       { name: "moved", kind: "hidden", parse: (text) => writeMoved(parseMoved(text)) },
     ];
   },
   view(s) {
-    const values = metrics(s);
-    const log = decide(values, s);
-    const cuts = log.filter((d) => d.reduced);
-    const handle = (metric, epoch) => ({
-      x: epoch,
-      y: metric,
+    const log = plateau(metrics(s), s);
+    const cuts = log.filter((d) => d.lr < d.used);
+    const epochs = counting(EPOCHS);
+    const handle = (d) => ({
+      x: d.epoch,
+      y: d.metric,
       min: 0,
       max: 1.2,
       step: 0.02,
-      label: `metric of epoch ${epoch}`,
-      color: log[epoch].reduced ? "purple" : log[epoch].bad === 0 ? "green" : "gold",
-      set: (value) => ({ moved: writeMoved(new Map([...parseMoved(s.moved), [epoch, value]])) }),
+      label: `metric of epoch ${d.epoch}`,
+      color: d.lr < d.used ? "purple" : d.bad === 0 ? "green" : "gold",
+      set: (value) => ({ moved: writeMoved(new Map([...parseMoved(s.moved), [d.epoch, value]])) }),
     });
-    const at = counting(EPOCHS);
     return {
       charts: [
         {
-          title: "The metric: drag a point, or use the arrow keys",
+          title: "The metric of each epoch",
+          hint: "drag a point, or use the arrow keys",
           wide: true,
           x: { label: "epoch", min: 0, max: EPOCHS - 1 },
           y: { min: 0, max: 1.2 },
-          lines: [{ x: at, y: values, color: "gray", thin: true }],
-          handles: values.map(handle),
+          lines: [{ x: epochs, y: log.map((d) => d.metric), color: "gray", thin: true }],
+          handles: log.map(handle),
           rules: cuts.map((d) => ({ x: d.epoch })),
         },
         {
@@ -112,7 +79,7 @@ const explorer = {
           height: 170,
           x: { label: "epoch", min: 0, max: EPOCHS - 1 },
           y: { log: true, min: Math.min(...log.map((d) => d.lr)) / 2, max: s.rate * 2 },
-          lines: [{ x: at, y: log.map((d) => d.used), color: "blue", stair: true }],
+          lines: [{ x: epochs, y: log.map((d) => d.used), color: "blue", stair: true }],
         },
       ],
       summary: cuts.length
@@ -121,7 +88,7 @@ const explorer = {
       table: {
         caption: "The log",
         head: ["epoch", "metric", "decision", "rate from here"],
-        rows: log.map((d) => [String(d.epoch), format(d.metric), d.verdict, format(d.lr)]),
+        rows: log.map((d) => [String(d.epoch), format(d.metric), verdict(d, s), format(d.lr)]),
       },
     };
   },

@@ -1,16 +1,16 @@
-// lrlib.schedules in JavaScript: name → parameters → a function of the step. The tests compare
-// each with the Python class of its name, over random arguments.
+// lrlib's schedules and its plateau rule in JavaScript. The tests compare the curves that the
+// explorers make of them with torch's and lrlib's, for random settings.
 
 const cosine = (progress) => (1 + Math.cos(Math.PI * progress)) / 2;
 const progress = (t, steps) => Math.min(t, steps) / steps;
 
+// Name → parameters → the factor as a function of the step.
 const schedules = {
   Constant: ({ value }) => () => value,
   StepDecay: ({ step_size, gamma }) => (t) => gamma ** Math.floor(t / step_size),
   MultiStep: ({ milestones, gamma }) => (t) => gamma ** milestones.filter((m) => m <= t).length,
   Exponential: ({ gamma }) => (t) => gamma ** t,
   InverseTime: ({ decay }) => (t) => 1 / (1 + decay * t),
-  InverseSqrt: ({ timescale }) => (t) => 1 / Math.sqrt(1 + t / timescale),
   Polynomial: ({ steps, power, end }) => (t) => end + (1 - end) * (1 - progress(t, steps)) ** power,
   Linear: ({ start, end, steps }) => (t) => start + (end - start) * progress(t, steps),
   Cosine: ({ steps, end, periodic }) => (t) =>
@@ -42,3 +42,21 @@ const schedules = {
 
 // The factors of steps 0 … count−1.
 const factors = (schedule, count) => counting(count).map(schedule);
+
+// lrlib.PlateauRule with threshold_mode "rel": for each epoch's metric the rate that was used, what
+// the rule found, and the rate from here.
+function plateau(metrics, { rate, factor, patience, threshold = 1e-4, cooldown, min_lr }) {
+  let [lr, best, count, cooling] = [rate, Infinity, 0, 0];
+  return metrics.map((metric, epoch) => {
+    const [used, better, cooled] = [lr, metric < best * (1 - threshold), cooling > 0];
+    if (better) best = metric;
+    const bad = better || cooled ? 0 : count + 1;
+    const acts = bad > patience;
+    if (acts) {
+      const lower = Math.max(lr * factor, min_lr);
+      if (lr - lower > 1e-8) lr = lower;
+    }
+    [count, cooling] = acts ? [0, cooldown] : [bad, Math.max(cooling - 1, 0)];
+    return { epoch, metric, used, better, cooled, bad, acts, lr };
+  });
+}

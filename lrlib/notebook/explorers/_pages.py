@@ -1,0 +1,102 @@
+"""What a page or a notebook is sent of an explorer: its script, its styles, its static fallback."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from lrlib.notebook.plots import PALETTE
+from lrlib.notebook.records import recorded
+
+_HERE = Path(__file__).parent
+
+# Each explorer, and what it needs beside charts.js and explorer.js.
+NAMES: dict[str, tuple[str, ...]] = {
+    "first-look": (),
+    "noisy-valley": ("schedules", "random"),
+    "layer-rates": (),
+    "composer": ("schedules",),
+    "field-guide": ("schedules",),
+    "plateau": ("schedules", "random"),
+    "missing-point": (),
+}
+
+# The figures' colors and those around them; in dark mode, lighter ones.
+LIGHT = PALETTE | {
+    **{"text": "#1f2933", "quiet": "#52606d", "grid": "#e3e3e3"},
+    **{"border": "#c9d1d9", "surface": "#ffffff", "field": "#f6f8fa"},
+}
+DARK = {
+    **{"blue": "#6cb8e6", "orange": "#f08a5d", "green": "#4fc9a4", "purple": "#d59ccb"},
+    **{"gold": "#d9b43c", "sky": "#8ccbf0", "gray": "#b4bcc4"},
+    **{"text": "#e6e9ec", "quiet": "#aab4be", "grid": "#3a424a"},
+    **{"border": "#46505a", "surface": "#161b20", "field": "#20272e"},
+}
+# How the site, JupyterLab and Colab say that they are dark.
+_DARK_PAGES = 'html[data-theme="dark"], body[data-jp-theme-light="false"], html[theme="dark"]'
+
+
+@cache
+def module(name: str) -> str:
+    """The explorer's ES module, complete, as `anywidget` takes it."""
+    exports = "export default { render: (context) => renderWidget(explorer, context), explorer };\n"
+    return f"{_sources(name)}\n{exports}"
+
+
+@cache
+def script(name: str) -> str:
+    """The same for a page, as a classic script: browsers refuse modules from `file://`."""
+    return f'(() => {{\n"use strict";\n{_sources(name)}\nmountPage(explorer);\n}})();\n'
+
+
+@cache
+def stylesheet() -> str:
+    """The look of all explorers, in light and dark."""
+    colors = {".lr-explorer": LIGHT, f":is({_DARK_PAGES}) .lr-explorer": DARK}
+    rules = [
+        f"{pages} {{ {' '.join(f'--lr-{name}: {color};' for name, color in values.items())} }}"
+        for pages, values in colors.items()
+    ]
+    return "\n".join([*rules, source("explorer.css"), source("charts.css")])
+
+
+def html(name: str, state: dict[str, Any] | None = None) -> str:
+    """A page's part: the data, and the static fallback that `script` replaces where scripts run."""
+    check_name("html", name)
+    # In a script element only "</" and "<!--" have a meaning.
+    given = json.dumps({"state": state or {}, "data": data(name)}, separators=(",", ":"))
+    return (
+        f'<div class="lr-explorer" id="explorer-{name}" data-explorer="{name}">'
+        f'<script type="application/json">{given.replace("<", chr(92) + "u003c")}</script>'
+        f"{source(f'fallbacks/{name}.html')}"
+        '<p class="lr-fallback">Where scripts run, this figure has sliders: on the book\'s '
+        "website, or in a notebook.</p></div>"
+    )
+
+
+def data(name: str) -> dict[str, Any]:
+    """What the explorer looks up: the recorded trainings of `first-look`, nothing for others."""
+    if name != "first-look":
+        return {}
+    return {**recorded("a-real-network")["data"], "live": False}
+
+
+def source(file: str) -> str:
+    """The text of a file in this folder."""
+    return (_HERE / file).read_text(encoding="utf-8")
+
+
+def check_name(function: str, name: object) -> None:
+    """Raises ValueError if there is no such explorer."""
+    if not isinstance(name, str) or name not in NAMES:
+        near = difflib.get_close_matches(str(name), NAMES, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"{function}(name={name!r}): must be one of {', '.join(NAMES)}{hint}")
+
+
+def _sources(name: str) -> str:
+    check_name("explorer", name)
+    return "\n".join(source(f"{part}.js") for part in ("charts", "explorer", *NAMES[name], name))
