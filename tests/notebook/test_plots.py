@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from matplotlib import colors as mpl_colors
 
-from lrlib import Cosine, StepDecay, plots
+from lrlib import Cosine, StepDecay
+from lrlib.notebook import plots
 
 
 @pytest.fixture
