@@ -188,6 +188,7 @@ def test_from_torch_equals_trace(name: str) -> None:
     check()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make",
     [

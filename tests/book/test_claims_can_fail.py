@@ -9,6 +9,7 @@ import pytest
 
 from lrlib.notebook.outputs import ClaimError
 
+pytestmark = pytest.mark.slow
 CHAPTERS = Path(__file__).resolve().parents[2] / "chapters"
 
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from book.alone import ROOT, build_wheel, unpack
+from alone import ROOT, build_wheel, unpack
 
 import lrlib
 
@@ -17,7 +17,7 @@ def test_torch_and_numpy_are_enough(tmp_path: Path) -> None:
     assert wheel.name.startswith(f"lrlib-{lrlib.__version__}-")
     unpack(wheel, tmp_path / "installed")
     done = subprocess.run(
-        [sys.executable, ROOT / "tests" / "wheel_alone.py"],
+        [sys.executable, ROOT / "tests" / "book" / "wheel_alone.py"],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(tmp_path / "installed")},
         capture_output=True,

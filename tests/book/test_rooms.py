@@ -20,7 +20,7 @@ from packaging.utils import canonicalize_name
 
 import lrlib._extras
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("lrlib", "lrlib.lab", "lrlib.notebook")  # each may use itself and those before it
 # `python -m lrlib` is the laboratory's command line, so this door opens upward.
 DOOR = "lrlib.__main__"
