@@ -1,6 +1,6 @@
 # The commands of the README. Each one sets up what it needs; a second call installs nothing.
 .DEFAULT_GOAL := help
-.PHONY: help book check test test-cuda test-versions test-long lab execute record replication assignments bench lighthouse lint requirements rename-repository clean
+.PHONY: help book check test test-cuda test-versions test-long lab execute record replication assignments fallbacks bench lighthouse lint requirements rename-repository clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -66,6 +66,9 @@ replication: $(READY) ## Chapter 6's published experiment, which needs a GPU and
 
 assignments: $(READY) ## Make the students' versions, and a course with the solutions for nbgrader
 	@$(BIN)/python book/tools/assignments.py
+
+fallbacks: $(READY) ## Draw again what stands in an explorer's place where no script runs
+	@$(BIN)/python book/tools/fallbacks.py
 
 bench: $(READY) ## Measure lrlib against ordinary loops, side by side
 	@$(BIN)/python tests/bench/bench.py

@@ -38,14 +38,11 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt install chromium"),
 ]
 
+# The page of each explorer.
 HOME = {
-    "first-look": "index",
-    "noisy-valley": "chapters/01-decay-theory/index",
-    "layer-rates": "chapters/02-per-layer-rates/index",
-    "composer": "chapters/03-manual-schedules/index",
-    "field-guide": "chapters/04-built-in-schedulers/index",
-    "plateau": "chapters/05-plateau-reduction/index",
-    "missing-point": "chapters/06-lr-dropout/index",
+    name: page.relative_to(ROOT).with_suffix("").as_posix()
+    for page in (ROOT / "index.md", *sorted(ROOT.glob("chapters/*/index.md")))
+    for name in re.findall(r"^```{explorer} (\S+)$", page.read_text(encoding="utf-8"), re.M)
 }
 
 

@@ -73,6 +73,13 @@ def test_no_modules_import_each_other() -> None:
     TopologicalSorter(arrows()).prepare()
 
 
+def test_the_reference_has_every_module_that_names_what_is_public() -> None:
+    reference = (ROOT / "book" / "lrlib.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"automodule:: (\S+)", reference))
+    public = {name for name, source in SOURCES.items() if re.search(r"^__all__ = ", source, re.M)}
+    assert public - set(ROOMS) <= listed
+
+
 def others(sources: Iterator[str]) -> set[str]:
     """The packages that are imported and come from elsewhere."""
     names = {name.partition(".")[0] for source in sources for name in imported(source)}
