@@ -1,6 +1,6 @@
 # The commands of the README. Each one sets up what it needs; a second call installs nothing.
 .DEFAULT_GOAL := help
-.PHONY: help book test test-cuda test-versions test-long lab execute fallbacks record replication assignments bench lighthouse lint requirements rename-repository clean
+.PHONY: help book check test test-cuda test-versions test-long lab execute record replication assignments fallbacks bench lighthouse lint requirements rename-repository clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -11,6 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 JOBS ?= 2
 # One thread for each of the workers: threads that compete for cores slow small networks tenfold.
 TEST := OMP_NUM_THREADS=1 $(BIN)/pytest
+SHARED := --numprocesses $(JOBS) --dist loadfile --durations 5
 # Every notebook alone in an empty folder, with lrlib as a wheel; its outputs compared with the stored ones.
 ALONE := _build/alone
 NOTEBOOKS := PYTHONPATH=tests/book:$(CURDIR)/$(ALONE)/installed $(TEST) -p kernels_over_ipc --nbval --nbval-current-env --nbval-sanitize-with tests/book/nbval.cfg --nbval-cell-timeout 300 -o addopts= $(ALONE)/notebooks --dist loadfile --durations 5
@@ -29,19 +30,22 @@ $(READY): requirements.txt pyproject.toml
 book: $(READY) ## Build the site into _build/html; a warning is an error
 	@$(BIN)/python book/tools/build.py
 
-test: $(READY) ## Lint, types, unit tests, every notebook re-run and compared, the site built and checked
+check: $(READY) ## Style, types and unit tests, in under a minute: before every commit
 	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check . && echo "ruff: clean"
 	@$(BIN)/mypy
-	$(TEST) tests --doctest-modules lrlib -m "not long" --numprocesses $(JOBS) --dist loadfile --durations 5
+	$(TEST) tests --doctest-modules lrlib -m "not slow and not long" $(SHARED)
+
+test: check ## That, then what is slower: the site built and tried, every notebook re-run and compared
+	$(TEST) tests -m slow $(SHARED)
 	@$(BIN)/python tests/book/alone.py
 	$(NOTEBOOKS) --numprocesses $(JOBS)
 
 test-cuda: $(READY) ## The same notebooks and the tests that touch a device, on a GPU
-	LRLIB_DEVICE=cuda $(TEST) tests/test_training.py tests/test_ensemble.py tests/test_lr_dropout.py tests/test_models.py tests/test_datasets.py
+	LRLIB_DEVICE=cuda $(TEST) tests/test_lr_dropout.py tests/lab/test_training.py tests/lab/test_sweep.py tests/lab/test_models.py tests/lab/test_data.py
 	@$(BIN)/python tests/book/alone.py
 	LRLIB_DEVICE=cuda $(NOTEBOOKS)
 
-test-versions: $(READY) ## The unit tests on the oldest and newest torch and every Python at hand
+test-versions: $(READY) ## The unit tests on the oldest and newest torch and every installed Python
 	@PYTHONPATH=tests $(BIN)/python tests/versions.py
 
 test-long: $(READY) ## What takes too long for every change: nbgrader's rounds, kill -9, every notebook five times
@@ -54,9 +58,6 @@ lab: $(READY) ## Open the notebooks in JupyterLab
 execute: $(READY) ## Run all notebooks from clean kernels and store their outputs; NB=path for one
 	@$(BIN)/python book/tools/execute.py $(NB)
 
-fallbacks: $(READY) ## Draw the pictures that stand in the explorers' places on pages without scripts
-	@$(BIN)/python book/tools/fallbacks.py
-
 record: $(READY) ## Run the recorded experiment of the notebook NB=path, which takes minutes
 	@$(BIN)/python book/tools/record.py $(NB)
 
@@ -65,6 +66,9 @@ replication: $(READY) ## Chapter 6's published experiment, which needs a GPU and
 
 assignments: $(READY) ## Make the students' versions, and a course with the solutions for nbgrader
 	@$(BIN)/python book/tools/assignments.py
+
+fallbacks: $(READY) ## Draw again what stands in an explorer's place where no script runs
+	@$(BIN)/python book/tools/fallbacks.py
 
 bench: $(READY) ## Measure lrlib against ordinary loops, side by side
 	@$(BIN)/python tests/bench/bench.py
@@ -77,7 +81,7 @@ lint: $(READY) ## Format the code, and check style and types
 
 requirements: $(READY) ## Renew every pin in requirements.txt from pyproject.toml
 	@$(BIN)/python -m pip install --quiet uv
-	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate --extra book --extra test --extra teach --extra pins pyproject.toml --output-file $(VENV)/pins.txt
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate --extra site --extra test --extra teach --extra pins pyproject.toml --output-file $(VENV)/pins.txt
 	@{ sed -n '/^#/p' requirements.txt; echo; cat $(VENV)/pins.txt; } > $(VENV)/requirements.txt && mv $(VENV)/requirements.txt requirements.txt
 	@$(BIN)/python book/tools/binder_requirements.py
 

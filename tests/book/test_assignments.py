@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "book" / "assignments" / "source"
 NAMES = sorted(path.name for path in SOURCES.iterdir() if path.is_dir())

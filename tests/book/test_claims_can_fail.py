@@ -16,6 +16,7 @@ from test_notebooks import NOTEBOOKS, text
 
 from lrlib.notebook.outputs import ClaimError
 
+pytestmark = pytest.mark.slow
 NEED = "mutants-need"
 Cells = dict[int, str]
 

@@ -59,7 +59,7 @@ def test_the_setup_cell_is_the_same_everywhere_and_installs_the_right_repository
     assert len(setups) == 1
     (setup,) = setups
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
-    assert f'"git+{config["repository"]["url"]}"' in setup
+    assert f'"lrlib[book] @ git+{config["repository"]["url"]}"' in setup
     assert 'find_spec("lrlib") is None' in setup, "it leaves what is installed alone"
 
 

@@ -282,6 +282,7 @@ def test_shards_give_the_same_as_one_stack() -> None:
     np.testing.assert_allclose(cut.validation_loss, whole.validation_loss, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_cluster_gives_the_same_as_this_process() -> None:
     joblib = pytest.importorskip("joblib")
     distributed = pytest.importorskip("distributed")
