@@ -16,10 +16,12 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
+from sphinx.config import Config
 from sphinx.directives.patches import Figure
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
@@ -89,7 +91,8 @@ class NotebookFigure(Figure, SphinxDirective):
         if found is None:
             return []
         chapter = Path(self.env.docname).parent.name
-        picture = Path(self.env.srcdir) / "book" / "_figures" / f"{chapter}-{notebook}-{name}.svg"
+        folder = Path(self.env.app.outdir).parent / "figures"
+        picture = folder / f"{chapter}-{notebook}-{name}.svg"
         picture.parent.mkdir(parents=True, exist_ok=True)
         if not picture.exists() or picture.read_text(encoding="utf-8") != found["svg"]:
             picture.write_text(found["svg"], encoding="utf-8")
@@ -99,7 +102,7 @@ class NotebookFigure(Figure, SphinxDirective):
 
 
 class Explorer(SphinxDirective):
-    """`{explorer} name`: a figure that answers; `finish` adds its script to the page."""
+    """`{explorer} name`: a figure that answers, with its script."""
 
     required_arguments = 1
 
@@ -110,7 +113,9 @@ class Explorer(SphinxDirective):
             known = ", ".join(explorers.NAMES)
             logger.warning("no explorer %r; there is %s", name, known, location=self.get_location())
             return []
-        return [nodes.raw("", explorers.html(name), format="html")]
+        up = "../" * self.env.docname.count("/")
+        script = f'<script defer src="{up}_static/{name}.js"></script>'
+        return [nodes.raw("", explorers.html(name) + script, format="html")]
 
 
 class Quiz(SphinxDirective):
@@ -206,10 +211,36 @@ def patiently(start: Callable[[], Any]) -> Callable[[], Any]:
     return started
 
 
+def write_explorers(app: Sphinx) -> None:
+    """Puts the explorers' scripts and stylesheet among the site's files."""
+    static = Path(app.outdir) / "_static"
+    static.mkdir(parents=True, exist_ok=True)
+    (static / "explorer.css").write_text(explorers.stylesheet(), encoding="utf-8")
+    for name in explorers.NAMES:
+        (static / f"{name}.js").write_text(explorers.script(name), encoding="utf-8")
+
+
+def place_not_found_page(app: Sphinx, config: Config) -> None:
+    """The page for wrong addresses is shown at any depth, so its links start at the host."""
+    config.notfound_urls_prefix = urlsplit(config.html_baseurl).path
+
+
+def reuse_description(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
+    """A description that the page gives is its link preview's too."""
+    given = re.search(r'<meta content="([^"]*)" name="description"', context.get("metatags", ""))
+    if given and doctree:
+        context["meta"]["og:description"] = given[1]
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     # Seconds for Node to start and to answer; the defaults of 5 fail on a busy machine.
     katex.STARTUP_TIMEOUT = katex.RENDER_TIMEOUT = 120.0
     katex.KaTeXServer.start = patiently(katex.KaTeXServer.start)
+    app.connect("config-inited", place_not_found_page)
+    app.connect("builder-inited", write_explorers)
+    app.connect("html-page-context", reuse_description, priority=400)
     app.add_role("measured", Measured())
     app.add_directive("notebook-figure", NotebookFigure)
     app.add_directive("benchmarks", Benchmarks)
