@@ -1,8 +1,9 @@
 """Bundle and prune the site's styles and scripts, and give every image its size.
 
-The theme and the extensions load a dozen stylesheets, half a megabyte, of which a page uses a
-tenth, and as many scripts. A page of this book loads one stylesheet, without the rules that
-nothing in the site can match, and one script (`_templates/layout.html` links them).
+The theme and the extensions link a dozen stylesheets, of which a page uses a quarter, a dozen
+scripts, and icons as a script of 1.5 MB. A page of this book links one stylesheet, without the
+rules that nothing in the site can match, and one script (`_templates/layout.html`); its icons are
+in `icons.css`.
 """
 
 from __future__ import annotations
@@ -23,63 +24,68 @@ from sphinx.writers.html5 import HTML5Translator
 
 logger = logging.getLogger(__name__)
 
-# What the theme's template links before the stylesheets and after the scripts that Sphinx knows.
-FIRST_STYLES = ("_static/styles/theme.css", "_static/styles/pydata-sphinx-theme.css")
+# The theme's own template links these before Sphinx's stylesheets and after Sphinx's scripts, and
+# imports Sphinx's basic.css, without which this book's look was made.
+FIRST_STYLES = ("_static/styles/pydata-sphinx-theme.css",)
 LAST_SCRIPTS = ("_static/scripts/bootstrap.js", "_static/scripts/pydata-sphinx-theme.js")
-# The explorers' scripts put the names of their classes and variables together.
-COMPOSED = ("lr-", "--lr-")
-# Nothing links to these: they are bundled, or not used.
+# What nothing links any more.
 LEFTOVERS = ("scripts", "styles", "vendor", "locales")
 
 
 class Bundle:
-    """The stylesheets and scripts that the pages ask for, in order, to be written as one each."""
+    """The stylesheets and scripts that Sphinx would link, to be written as one file each."""
 
     def __init__(self) -> None:
+        # Ordered sets: files, and the lines of script that set what a script file reads.
         self.styles = dict.fromkeys(FIRST_STYLES)
         self.scripts: dict[str, None] = {}
+        self.settings: dict[str, None] = {}
 
     def collect(
         self, app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any
     ) -> None:
-        """Notes what Sphinx would link in the page; the page's own settings aren't needed."""
+        """Notes a page's stylesheets and scripts, without the settings of that page alone."""
         for sheet in sorted(context["css_files"], key=lambda sheet: sheet.priority):
             self.styles[str(sheet.filename).split("?")[0]] = None
         for script in sorted(context["script_files"], key=lambda script: script.priority):
-            source = str(script.filename or script.attributes["body"]).split("?")[0]
-            if not source.startswith("DOCUMENTATION_OPTIONS."):
-                self.scripts[source] = None
+            if script.filename:
+                self.scripts[str(script.filename).split("?")[0]] = None
+            elif not script.attributes["body"].startswith("DOCUMENTATION_OPTIONS."):
+                self.settings[script.attributes["body"]] = None
 
     def write(self, app: Sphinx, error: Exception | None) -> None:
-        """Writes `site.js` and `site.css`, and removes what they replace."""
+        """Writes `site.css` and `site.js`, and removes what they replace."""
         if error:
             return
         site, static = Path(app.outdir), Path(app.outdir) / "_static"
-        scripts = [
-            (site / source).read_text(encoding="utf-8") if source.endswith(".js") else source
-            for source in (*self.scripts, *LAST_SCRIPTS)
-        ]
+        scripts = [*self.settings]
+        for source in (*self.scripts, *LAST_SCRIPTS):
+            scripts.append((site / source).read_text(encoding="utf-8"))
         (static / "site.js").write_text(";\n".join(scripts), encoding="utf-8")
-        pages = [path.read_text(encoding="utf-8") for path in site.rglob("*.html")]
+        pages = [page.read_text(encoding="utf-8") for page in site.rglob("*.html")]
         tags = " ".join(tag for page in pages for tag in re.findall(r"<[a-z][^>]*>", page))
         for name in missing_icons(tags, (static / "icons.css").read_text(encoding="utf-8")):
-            logger.warning("the theme uses the icon %s, which icons.css lacks", name)
-        live = [path.read_text(encoding="utf-8") for path in static.glob("*.js")]
+            logger.warning("book/_static/icons.css lacks the icon %s, which pages use", name)
         # Whatever looks like a name in a page's tags or in a script may become a class.
-        words = {*re.findall(r"[\w-]+", " ".join([tags, *live]))}
+        sources = [tags, *(path.read_text(encoding="utf-8") for path in static.glob("*.js"))]
+        words = set(re.findall(r"[\w-]+", " ".join(sources)))
         css = "\n".join(rebased(site / sheet, static) for sheet in self.styles)
-        (static / "site.css").write_text(without_unused_variables(pruned(css, words), words))
+        (static / "site.css").write_text(pruned(css, words), encoding="utf-8")
+        for source in (*self.styles, *self.scripts):
+            if (site / source).parent == static:
+                (site / source).unlink()
         for name in LEFTOVERS:
             shutil.rmtree(static / name)
 
 
 def missing_icons(tags: str, css: str) -> list[str]:
-    """The icons that the tags name and the stylesheet doesn't draw."""
-    return sorted(name for name in {*re.findall(r"\bfa-[\w-]+", tags)} if f".{name} " not in css)
+    """The icons that tags name by a class `fa-…` and the stylesheet doesn't draw."""
+    names = set(re.findall(r"\bfa-[a-z-]+", tags))
+    return sorted(name for name in names if not re.search(rf"\.{name}\b(?!-)", css))
 
 
 def rebased(sheet: Path, home: Path) -> str:
-    """The stylesheet, the addresses in it as seen from `home`."""
+    """The text of a stylesheet, the addresses in it as seen from the folder `home`."""
 
     def moved(found: re.Match[str]) -> str:
         target = found[1].strip("'\"")
@@ -91,7 +97,7 @@ def rebased(sheet: Path, home: Path) -> str:
 
 
 def pruned(css: str, words: set[str]) -> str:
-    """The stylesheet without the rules whose classes and ids aren't among the words."""
+    """The stylesheet without the rules of which a class or an id is none of the words."""
     return _pruned(tinycss2.parse_stylesheet(css, skip_comments=True), words)
 
 
@@ -99,19 +105,20 @@ def _pruned(rules: Iterable[Any], words: set[str]) -> str:
     kept = []
     for rule in rules:
         if rule.type == "qualified-rule":
-            selectors = [s for s in _selectors(rule.prelude) if _can_match(s, words)]
-            body = compact(tinycss2.serialize(rule.content))
-            if selectors and body:
-                prelude = ",".join(compact(tinycss2.serialize(s)) for s in selectors)
-                kept.append(f"{prelude}{{{body}}}")
+            selectors = [_text(s) for s in _selectors(rule.prelude) if _can_match(s, words)]
+            if selectors:
+                kept.append(f"{','.join(selectors)}{{{_text(rule.content)}}}")
         elif rule.type == "at-rule" and rule.lower_at_keyword in ("media", "supports"):
             inside = _pruned(tinycss2.parse_rule_list(rule.content, skip_comments=True), words)
             if inside:
-                prelude = compact(tinycss2.serialize(rule.prelude))
-                kept.append(f"@{rule.lower_at_keyword} {prelude}{{{inside}}}")
-        elif rule.type == "at-rule" and rule.lower_at_keyword != "charset":
-            kept.append(compact(rule.serialize()))
-    return "".join(kept)
+                kept.append(f"@{rule.lower_at_keyword} {_text(rule.prelude)}{{{inside}}}")
+        elif rule.type == "at-rule" and "fontawesome" not in (text := _text([rule])):
+            kept.append(text)
+    return "\n".join(kept)
+
+
+def _text(tokens: list[Any]) -> str:
+    return " ".join(re.sub(r"/\*.*?\*/", "", tinycss2.serialize(tokens), flags=re.S).split())
 
 
 def _selectors(prelude: list[Any]) -> list[list[Any]]:
@@ -126,42 +133,26 @@ def _selectors(prelude: list[Any]) -> list[list[Any]]:
 
 
 def _can_match(selector: list[Any], words: set[str]) -> bool:
-    """Whether every class and id of the selector occurs; what stands in brackets isn't asked."""
-    for before, token in zip([None, *selector], selector, strict=False):
-        is_class = token.type == "ident" and before is not None and before == "."
-        named = is_class or token.type == "hash"
-        if named and token.value not in words and not token.value.startswith(COMPOSED):
-            return False
-    return True
+    """Whether every class and id of the selector occurs, apart from those in brackets.
 
-
-def compact(css: str) -> str:
-    css = re.sub(r"/\*.*?\*/", "", css, flags=re.S)
-    css = re.sub(r"\s+", " ", css).strip()
-    return re.sub(r" ?([{};,]) ?", r"\1", re.sub(r": ", ":", css)).rstrip(";")
-
-
-def without_unused_variables(css: str, words: set[str]) -> str:
-    """Drops custom properties that no rule and no script reads."""
-    while True:
-        read = set(re.findall(r"var\(\s*(--[\w-]+)", css))
-        unused = set(re.findall(r"[{;](--[\w-]+):", css)) - read - words
-        # The explorers put these names together.
-        unused = {name for name in unused if not name.startswith("--lr-")}
-        if not unused:
-            return css
-        names = "|".join(re.escape(name) for name in sorted(unused, key=len, reverse=True))
-        css = re.sub(rf"(?<=[{{;])(?:{names}):[^;}}]*;?", "", css)
+    The explorers put the names of their classes together, so all of these are kept.
+    """
+    names = [
+        token.value
+        for before, token in zip([None, *selector], selector, strict=False)
+        if token.type == "hash" or (token.type == "ident" and before == ".")
+    ]
+    return all(name in words or name.startswith("lr-") for name in names)
 
 
 def visit_image(translator: HTML5Translator, node: nodes.image) -> None:
     """An image keeps its place until it is there; all but the first wait until they are in view."""
-    lazy = any("<img" in part for part in translator.body)
     size = get_image_size(Path(translator.builder.srcdir) / node["uri"])
+    first = not any("<img" in part for part in translator.body)
     HTML5Translator.visit_image(translator, node)
     if size:
-        attributes = f'width="{size[0]}" height="{size[1]}"' + ' loading="lazy"' * lazy
-        translator.body[-1] = translator.body[-1].replace("<img", f"<img {attributes}", 1)
+        tag = f'<img width="{size[0]}" height="{size[1]}"' + ("" if first else ' loading="lazy"')
+        translator.body[-1] = translator.body[-1].replace("<img", tag, 1)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
