@@ -18,11 +18,9 @@ from typing import Any
 import tinycss2
 from docutils import nodes
 from sphinx.application import Sphinx
-from sphinx.util import logging
+from sphinx.errors import ExtensionError
 from sphinx.util.images import get_image_size
 from sphinx.writers.html5 import HTML5Translator
-
-logger = logging.getLogger(__name__)
 
 # The theme's own template links these before Sphinx's stylesheets and after Sphinx's scripts, and
 # imports Sphinx's basic.css, without which this book's look was made.
@@ -64,8 +62,10 @@ class Bundle:
         (static / "site.js").write_text(";\n".join(scripts), encoding="utf-8")
         pages = [page.read_text(encoding="utf-8") for page in site.rglob("*.html")]
         tags = " ".join(tag for page in pages for tag in re.findall(r"<[a-z][^>]*>", page))
-        for name in missing_icons(tags, (static / "icons.css").read_text(encoding="utf-8")):
-            logger.warning("book/_static/icons.css lacks the icon %s, which pages use", name)
+        if missing := missing_icons(tags, (static / "icons.css").read_text(encoding="utf-8")):
+            raise ExtensionError(
+                f"icons.css must draw each icon that pages use; it lacks {missing}"
+            )
         # Whatever looks like a name in a page's tags or in a script may become a class.
         sources = [tags, *(path.read_text(encoding="utf-8") for path in static.glob("*.js"))]
         words = set(re.findall(r"[\w-]+", " ".join(sources)))
