@@ -97,8 +97,16 @@ def rebased(sheet: Path, home: Path) -> str:
 
 
 def pruned(css: str, words: set[str]) -> str:
-    """The stylesheet without the rules of which a class or an id is none of the words."""
-    return _pruned(tinycss2.parse_stylesheet(css, skip_comments=True), words)
+    """The stylesheet without what has no effect where these words are all the names there are.
+
+    That is, rules with another class or id, and variables that no rule that is left reads.
+    """
+    while True:
+        names = words.union(re.findall(r"var\(\s*(--[\w-]+)", css))
+        shorter = _pruned(tinycss2.parse_stylesheet(css, skip_comments=True), names)
+        if shorter == css:
+            return css
+        css = shorter
 
 
 def _pruned(rules: Iterable[Any], words: set[str]) -> str:
@@ -106,8 +114,9 @@ def _pruned(rules: Iterable[Any], words: set[str]) -> str:
     for rule in rules:
         if rule.type == "qualified-rule":
             selectors = [_text(s) for s in _selectors(rule.prelude) if _can_match(s, words)]
-            if selectors:
-                kept.append(f"{','.join(selectors)}{{{_text(rule.content)}}}")
+            body = _declarations(rule.content, words)
+            if selectors and body:
+                kept.append(f"{','.join(selectors)}{{{body}}}")
         elif rule.type == "at-rule" and rule.lower_at_keyword in ("media", "supports"):
             inside = _pruned(tinycss2.parse_rule_list(rule.content, skip_comments=True), words)
             if inside:
@@ -115,6 +124,15 @@ def _pruned(rules: Iterable[Any], words: set[str]) -> str:
         elif rule.type == "at-rule" and "fontawesome" not in (text := _text([rule])):
             kept.append(text)
     return "\n".join(kept)
+
+
+def _declarations(content: list[Any], words: set[str]) -> str:
+    """The declarations of a rule, without those of variables that nothing reads."""
+    return "".join(
+        f"{one.name}:{_text(one.value)}{'!important' if one.important else ''};"
+        for one in tinycss2.parse_declaration_list(content, True, True)
+        if one.type == "declaration" and (not one.name.startswith("--") or _known(one.name, words))
+    )
 
 
 def _text(tokens: list[Any]) -> str:
@@ -133,16 +151,18 @@ def _selectors(prelude: list[Any]) -> list[list[Any]]:
 
 
 def _can_match(selector: list[Any], words: set[str]) -> bool:
-    """Whether every class and id of the selector occurs, apart from those in brackets.
-
-    The explorers put the names of their classes together, so all of these are kept.
-    """
+    """Whether every class and id of the selector occurs, apart from those in brackets."""
     names = [
         token.value
         for before, token in zip([None, *selector], selector, strict=False)
         if token.type == "hash" or (token.type == "ident" and before == ".")
     ]
-    return all(name in words or name.startswith("lr-") for name in names)
+    return all(_known(name, words) for name in names)
+
+
+def _known(name: str, words: set[str]) -> bool:
+    # The explorers put names together, so all of theirs are kept.
+    return name in words or name.startswith(("lr-", "--lr-"))
 
 
 def visit_image(translator: HTML5Translator, node: nodes.image) -> None:

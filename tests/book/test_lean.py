@@ -11,16 +11,16 @@ from lean import missing_icons, pruned, rebased
 @pytest.mark.parametrize(
     ("css", "kept"),
     [
-        (".used{color:red}", ".used{color:red}"),
-        (".unused{color:red}", ""),
-        ("#used a, .unused b {color : red}", "#used a{color : red}"),
-        (".used.unused{color:red}", ""),
-        ("p, a:is(.unused, .used){color:red}", "p,a:is(.unused, .used){color:red}"),
-        (r".col-5\/12{color:red}", ""),
-        (".lr-anything{color:red}", ".lr-anything{color:red}"),
-        ("@media print{.used{color:red} .unused{color:red}}", "@media print{.used{color:red}}"),
-        ("@media print{.unused{color:red}}", ""),
-        ("/* a comment */ p{/* another */color:red}", "p{color:red}"),
+        (".used{color:red;}", ".used{color:red;}"),
+        (".unused{color:red;}", ""),
+        ("#used a, .unused b {color : red}", "#used a{color:red;}"),
+        (".used.unused{color:red;}", ""),
+        ("p, a:is(.unused, .used){color:red;}", "p,a:is(.unused, .used){color:red;}"),
+        (r".col-5\/12{color:red;}", ""),
+        (".lr-anything{color:red;}", ".lr-anything{color:red;}"),
+        ("@media print{.used{color:red;} .unused{color:red;}}", "@media print{.used{color:red;}}"),
+        ("@media print{.unused{color:red;}}", ""),
+        ("/* a comment */ p{/* another */color:red;}", "p{color:red;}"),
         ("@keyframes turn{to{rotate:1turn}}", "@keyframes turn{to{rotate:1turn}}"),
         ("@font-face{src:url(katex.woff2)}", "@font-face{src:url(katex.woff2)}"),
         ("@font-face{src:url(fontawesome.woff2)}", ""),
@@ -28,6 +28,13 @@ from lean import missing_icons, pruned, rebased
 )
 def test_only_rules_that_something_can_match_are_kept(css: str, kept: str) -> None:
     assert pruned(css, {"used"}) == kept
+
+
+def test_only_variables_that_something_reads_are_kept() -> None:
+    css = "p{--a: 1;--ab: var(--a);--script: 3;--lr-x:4;color: red !important} b{--c: url('a;b}')}"
+    assert pruned(css, {"--script"}) == "p{--script:3;--lr-x:4;color:red!important;}"
+    css = "p{--a:1;color:var(--a, red);} .unused{--b:1;color:var(--b);}"
+    assert pruned(css, set()) == "p{--a:1;color:var(--a, red);}"
 
 
 @pytest.mark.parametrize(

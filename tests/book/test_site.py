@@ -154,7 +154,8 @@ def test_only_what_pages_use_is_sent(pages, site: Path) -> None:
         scripts = [tag["src"] for tag in page.find_all("script", src=True)]
         assert len(scripts) == 1 + len(page.select("[data-explorer]")), name
         assert all(tag.has_attr("defer") for tag in page.find_all("script", src=True)), name
-    assert len(gzip.compress((site / "_static/site.css").read_bytes())) < 33_000
+    # Beyond 29 KB, a phone's first paint waits for one more round trip.
+    assert len(gzip.compress((site / "_static/site.css").read_bytes())) < 29_000
     assert len(gzip.compress((site / "_static/site.js").read_bytes())) < 50_000
     for waste in ("scripts", "vendor", "styles"):
         assert not (site / "_static" / waste).exists()
