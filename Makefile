@@ -85,8 +85,8 @@ requirements: $(READY) ## Renew every pin in requirements.txt from pyproject.tom
 	@{ sed -n '/^#/p' requirements.txt; echo; cat $(VENV)/pins.txt; } > $(VENV)/requirements.txt && mv $(VENV)/requirements.txt requirements.txt
 	@$(BIN)/python book/tools/binder_requirements.py
 
-rename-repository: $(READY) ## Point every launch link, setup cell and citation at URL=https://…
+rename-repository: $(READY) ## Point every launch link, setup cell and citation at URL=https://github.com/owner/name
 	@$(BIN)/python book/tools/rename_repository.py "$(URL)"
 
 clean: ## Remove what was built (not the environment)
-	@rm -rf _build book/_figures
+	@rm -rf _build

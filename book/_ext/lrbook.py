@@ -16,56 +16,44 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
+from sphinx.config import Config
 from sphinx.directives.patches import Figure
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 from sphinxcontrib import katex
 
 from lrlib.notebook import explorers
+from lrlib.notebook.outputs import NamedOutput, named_outputs
 
 logger = logging.getLogger(__name__)
 
 
-@cache
-def outputs(path: Path, modified: float) -> dict[str, dict[str, Any]]:
-    """The notebook's named outputs: glued texts, and figures with their alt text."""
-    named: dict[str, dict[str, Any]] = {}
-    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
-        for output in cell.get("outputs", []):
-            metadata, data = output.get("metadata", {}), output.get("data", {})
-            if "scrapbook" in metadata:
-                prefix = metadata["scrapbook"]["mime_prefix"]
-                text = "".join(data[f"{prefix}text/plain"])
-                named.setdefault(metadata["scrapbook"]["name"], {})["text"] = text
-            elif metadata.get("lrlib", {}).get("name"):
-                svg = "".join(data["image/svg+xml"])
-                figure = {"svg": svg, "alt": metadata["lrlib"]["alt"]}
-                named.setdefault(metadata["lrlib"]["name"], {}).update(figure)
-    return named
+outputs = cache(named_outputs)
 
 
-def find(source: SphinxRole | SphinxDirective, target: str, kind: str) -> Any:
+def find(source: SphinxRole | SphinxDirective, target: str, kind: str) -> NamedOutput | None:
     """The output that `target` (notebook/name) names, or None and a warning."""
     notebook, _, name = target.partition("/")
     path = Path(source.env.doc2path(source.env.docname)).parent / f"{notebook}.ipynb"
     source.env.note_dependency(str(path))
-    known = outputs(path, path.stat().st_mtime) if path.exists() else {}
-    found = known.get(name, {}).get(kind)
-    if found is None:
-        names = ", ".join(key for key, value in known.items() if kind in value)
-        logger.warning(
-            "no %s %r in %s; it has: %s",
-            {"text": "number", "svg": "figure"}[kind],
-            name,
-            path.name if path.exists() else f"{path.name} (no such notebook)",
-            names or "none",
-            location=source.get_location(),
-        )
-    return known[name] if found is not None else None
+    known = outputs(path) if path.exists() else {}
+    names = [key for key, value in known.items() if getattr(value, kind)]
+    if name in names:
+        return known[name]
+    logger.warning(
+        "no %s %r in %s; it has: %s",
+        {"text": "number", "svg": "figure"}[kind],
+        name,
+        path.name if path.exists() else f"{path.name} (no such notebook)",
+        ", ".join(names) or "none",
+        location=source.get_location(),
+    )
+    return None
 
 
 class Measured(SphinxRole):
@@ -74,7 +62,7 @@ class Measured(SphinxRole):
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
         """The text as an inline node."""
         found = find(self, self.text, "text")
-        return [nodes.inline("", found["text"] if found else "?", classes=["measured"])], []
+        return [nodes.inline("", found.text if found else "?", classes=["measured"])], []
 
 
 class NotebookFigure(Figure, SphinxDirective):
@@ -89,17 +77,18 @@ class NotebookFigure(Figure, SphinxDirective):
         if found is None:
             return []
         chapter = Path(self.env.docname).parent.name
-        picture = Path(self.env.srcdir) / "book" / "_figures" / f"{chapter}-{notebook}-{name}.svg"
+        folder = Path(self.env.app.outdir).parent / "figures"
+        picture = folder / f"{chapter}-{notebook}-{name}.svg"
         picture.parent.mkdir(parents=True, exist_ok=True)
-        if not picture.exists() or picture.read_text(encoding="utf-8") != found["svg"]:
-            picture.write_text(found["svg"], encoding="utf-8")
+        if not picture.exists() or picture.read_text(encoding="utf-8") != found.svg:
+            picture.write_text(found.svg, encoding="utf-8")
         self.arguments[0] = "/" + picture.relative_to(self.env.srcdir).as_posix()
-        self.options.setdefault("alt", found["alt"])
+        self.options.setdefault("alt", found.alt)
         return super().run()
 
 
 class Explorer(SphinxDirective):
-    """`{explorer} name`: a figure that answers; `finish` adds its script to the page."""
+    """`{explorer} name`: a figure that answers."""
 
     required_arguments = 1
 
@@ -206,10 +195,46 @@ def patiently(start: Callable[[], Any]) -> Callable[[], Any]:
     return started
 
 
+def write_explorers(app: Sphinx) -> None:
+    """Puts the explorers' scripts and stylesheet among the site's files."""
+    static = Path(app.outdir) / "_static"
+    static.mkdir(parents=True, exist_ok=True)
+    (static / "explorer.css").write_text(explorers.stylesheet(), encoding="utf-8")
+    for name in explorers.NAMES:
+        (static / f"{name}.js").write_text(explorers.script(name), encoding="utf-8")
+
+
+def link_explorers(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
+    """Adds the scripts of the explorers on the page, also of those in a notebook's outputs."""
+    for name in re.findall(r'data-explorer="([\w-]+)"', context.get("body", "")):
+        source = context["pathto"](f"_static/{name}.js", resource=True)
+        context["body"] += f'<script defer src="{source}"></script>'
+
+
+def place_not_found_page(app: Sphinx, config: Config) -> None:
+    """The page for wrong addresses is shown at any depth, so its links start at the host."""
+    config.notfound_urls_prefix = urlsplit(config.html_baseurl).path
+
+
+def reuse_description(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
+    """A description that the page gives is its link preview's too."""
+    given = re.search(r'<meta content="([^"]*)" name="description"', context.get("metatags", ""))
+    if given and doctree:
+        context["meta"]["og:description"] = given[1]
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     # Seconds for Node to start and to answer; the defaults of 5 fail on a busy machine.
     katex.STARTUP_TIMEOUT = katex.RENDER_TIMEOUT = 120.0
     katex.KaTeXServer.start = patiently(katex.KaTeXServer.start)
+    app.connect("config-inited", place_not_found_page)
+    app.connect("builder-inited", write_explorers)
+    app.connect("html-page-context", link_explorers)
+    app.connect("html-page-context", reuse_description, priority=400)
     app.add_role("measured", Measured())
     app.add_directive("notebook-figure", NotebookFigure)
     app.add_directive("benchmarks", Benchmarks)

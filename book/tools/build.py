@@ -11,8 +11,6 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
-from finish import finish
-
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -46,7 +44,6 @@ def main() -> int:
     if failed or not page.exists():
         print("The site was not built; the warnings above name file and line.", file=sys.stderr)
         return failed or 1
-    finish(ROOT, page.parent)
     print(f"Built in {time.perf_counter() - began:.0f} s: open {page.relative_to(ROOT)}")
     return 0
 

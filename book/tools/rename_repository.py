@@ -1,4 +1,4 @@
-"""`make rename-repository URL=https://…`: changes the repository's address wherever it is named."""
+"""`make rename-repository URL=https://github.com/owner/name`: renames it in every tracked file."""
 
 from __future__ import annotations
 
@@ -9,46 +9,28 @@ from pathlib import Path
 
 import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
-
 
 def pages_address(repository: str) -> str:
-    """Where GitHub Pages shows the repository https://github.com/owner/name."""
-    owner, name = repository.split("/")[-2:]
+    """Where GitHub Pages shows the repository owner/name."""
+    owner, name = repository.split("/")
     return f"https://{owner.lower()}.github.io/{name}/"
 
 
-def rename(root: Path, new: str) -> list[str]:
-    """Replaces the address that `_config.yml` names by `new` in every tracked text file."""
-    if not re.fullmatch(r"https://[\w.-]+/[\w.-]+/[\w.-]+", new):
-        sys.exit(f"URL={new!r}: must look like https://github.com/owner/name")
-    config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
-    old = config["repository"]["url"]
-    # Colab and Binder write owner/name without the host.
-    replacements = {
-        old: new,
-        pages_address(old): pages_address(new),
-        old.split("/", 3)[3]: new.split("/", 3)[3],
-    }
-    listed = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=root, capture_output=True, text=True, check=True
-    )
-    changed = []
-    for name in filter(None, listed.stdout.split("\0")):
-        path = root / name
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (UnicodeDecodeError, FileNotFoundError):
-            continue
-        renamed = text
-        for before, after in replacements.items():
-            renamed = renamed.replace(before, after)
-        if renamed != text:
-            path.write_text(renamed, encoding="utf-8")
-            changed.append(name)
-    return changed
+def main(url: str) -> None:
+    if not (new := re.fullmatch(r"https://github\.com/([\w.-]+/[\w.-]+)", url)):
+        sys.exit(f"URL={url!r}: must look like https://github.com/owner/name")
+    config = yaml.safe_load(Path("_config.yml").read_text(encoding="utf-8"))
+    old = config["repository"]["url"].removeprefix("https://github.com/")
+    renamed = {old: new[1], pages_address(old): pages_address(new[1])}
+    patterns = [part for name in renamed for part in ("-e", name)]
+    found = subprocess.run(["git", "grep", "-lIzF", *patterns], stdout=subprocess.PIPE, text=True)
+    for path in map(Path, found.stdout.split("\0")[:-1]):
+        text = path.read_text(encoding="utf-8")
+        for before, after in renamed.items():
+            text = text.replace(before, after)
+        path.write_text(text, encoding="utf-8")
+        print(path)
 
 
 if __name__ == "__main__":
-    for name in rename(ROOT, sys.argv[1] if len(sys.argv) > 1 else ""):
-        print(name)
+    main(*sys.argv[1:])

@@ -6,9 +6,11 @@ machine, and notebook comparison skips them. What must not differ is the claim, 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -196,6 +198,12 @@ def verdict_table(verdicts: Sequence[Verdict], percent: bool = False, caption: s
     )
 
 
+# The types and the metadata under which a notebook stores what the site reads: a glued text (in
+# papermill's format, which no front end displays), and a figure with its alt text.
+_GLUE = "application/papermill.record/"
+_TEXT, _SVG = f"{_GLUE}text/plain", "image/svg+xml"
+
+
 def glue(name: str, value: str) -> None:
     """Keeps a text under a name, for the narrative to print: {measured}`notebook/name`.
 
@@ -207,9 +215,39 @@ def glue(name: str, value: str) -> None:
         raise _checks.refuse(
             "glue", "value", value, "text, such as measured(0.5, '.2f')", TypeError
         )
-    prefix = "application/papermill.record/"  # a type that no front end displays
-    display(
-        {f"{prefix}text/plain": value},
-        raw=True,
-        metadata={"scrapbook": {"name": name, "mime_prefix": prefix}},
-    )
+    scrapbook = {"name": name, "mime_prefix": _GLUE}
+    display({_TEXT: value}, raw=True, metadata={"scrapbook": scrapbook})
+
+
+def display_figure(svg: str, alt: str, name: str = "") -> None:
+    """Displays a picture with its alt text; `plots.show` makes the picture."""
+    from IPython.display import display
+
+    figure = {"alt": alt} | ({"name": name} if name else {})
+    display({_SVG: svg, "text/plain": alt}, raw=True, metadata={"lrlib": figure})
+
+
+@dataclass(frozen=True)
+class NamedOutput:
+    """What a notebook stored under a name: a glued text, a figure with its alt text, or both."""
+
+    text: str = ""
+    svg: str = ""
+    alt: str = ""
+
+
+def named_outputs(notebook: Path) -> dict[str, NamedOutput]:
+    """What `glue` and `plots.show` stored in the notebook, by name."""
+    named: dict[str, NamedOutput] = {}
+
+    def store(name: str, **values: str) -> None:
+        named[name] = replace(named.get(name, NamedOutput()), **values)
+
+    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+        for output in cell.get("outputs", []):
+            metadata, data = output.get("metadata", {}), output.get("data", {})
+            if "scrapbook" in metadata:
+                store(metadata["scrapbook"]["name"], text="".join(data[_TEXT]))
+            elif name := metadata.get("lrlib", {}).get("name"):
+                store(name, svg="".join(data[_SVG]), alt=metadata["lrlib"]["alt"])
+    return named

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lrlib.lab.contest import VERDICTS, Verdict
 from lrlib.lab.stats import interval
+from lrlib.notebook.outputs import display_figure
 from lrlib.schedules import Schedule
 
 __all__ = [
@@ -91,18 +92,12 @@ def show(figure: Figure, alt: str, name: str = "") -> None:
     """
     import io
 
-    from IPython.display import display
-
     if len(alt) < 40:
         raise ValueError(f"show(alt={alt!r}): alt must say what the figure shows, in a sentence")
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     plt.close(figure)
-    display(
-        {"image/svg+xml": compact(buffer.getvalue()), "text/plain": alt},
-        raw=True,
-        metadata={"lrlib": {"alt": alt} | ({"name": name} if name else {})},
-    )
+    display_figure(compact(buffer.getvalue()), alt, name)
 
 
 def compact(svg: str) -> str:

@@ -94,24 +94,31 @@ def test_one_address_everywhere() -> None:
             assert found <= allowed, f"{path.relative_to(ROOT)} names {found - allowed}"
 
 
+def test_the_site_is_where_github_pages_shows_the_repository() -> None:
+    owner, name = URL.split("/")[-2:]
+    config = yaml.safe_load(read(ROOT / "_config.yml"))
+    assert config["html"]["baseurl"] == f"https://{owner}.github.io/{name}/"
+
+
 def test_the_address_can_be_changed_in_one_go(tmp_path: Path) -> None:
-    copy = tmp_path / "copy"
-    for path in tracked():
-        target = copy / path.relative_to(ROOT)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, target)
-    subprocess.run(["git", "init", "--quiet", copy], check=True)
-    subprocess.run(["git", "add", "--all"], cwd=copy, check=True)
-    script = copy / "book" / "tools" / "rename_repository.py"
-    new = "https://github.com/someone/else"
-    subprocess.run([sys.executable, script, new], check=True, capture_output=True)
-    left = [p for p in copy.rglob("*") if p.is_file() and ".git" not in p.parts and URL in read(p)]
-    assert left == []
-    assert "https://someone.github.io/else/" in read(copy / "CITATION.cff")
-    assert f"git+{new}" in read(copy / "chapters" / "01-decay-theory" / "step-size.ipynb")
-    refused = subprocess.run([sys.executable, script, "not a url"], capture_output=True, text=True)
-    assert refused.returncode
-    assert "URL='not a url'" in refused.stderr
+    def rename(url: str) -> subprocess.CompletedProcess[str]:
+        script = ROOT / "book" / "tools" / "rename_repository.py"
+        command = [sys.executable, script, url]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+
+    colab = "https://colab.research.google.com/github/{}/blob/main/a.ipynb"
+    shutil.copy(ROOT / "_config.yml", tmp_path)
+    (tmp_path / "page.md").write_text(f"{colab.format(URL.split('/', 3)[3])} {URL}.git")
+    (tmp_path / "other.md").write_text("github.com/someone/unrelated")
+    subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
+    subprocess.run(["git", "add", "--all"], cwd=tmp_path, check=True)
+    assert "URL='not a url'" in rename("not a url").stderr
+    assert rename("https://github.com/Some/else").stdout == "_config.yml\npage.md\n"
+    config = yaml.safe_load(read(tmp_path / "_config.yml"))
+    assert config["repository"]["url"] == "https://github.com/Some/else"
+    assert config["html"]["baseurl"] == "https://some.github.io/else/"
+    page = f"{colab.format('Some/else')} https://github.com/Some/else.git"
+    assert read(tmp_path / "page.md") == page
 
 
 def test_recorded_results_say_how_they_were_made() -> None:

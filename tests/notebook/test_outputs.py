@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,7 +11,14 @@ from hypothesis import strategies as st
 
 from lrlib.lab import interval, paired_difference
 from lrlib.notebook import claim, glue, measured, table
-from lrlib.notebook.outputs import MEASURED, ClaimError, Interval
+from lrlib.notebook.outputs import (
+    MEASURED,
+    ClaimError,
+    Interval,
+    NamedOutput,
+    display_figure,
+    named_outputs,
+)
 
 
 def test_a_false_claim_fails_and_names_itself() -> None:
@@ -88,3 +97,24 @@ def test_a_table_is_text_and_html_with_row_headers() -> None:
 def test_glue_keeps_text_only() -> None:
     with pytest.raises(TypeError, match=r"glue\(value="):
         glue("number", 0.5)  # type: ignore[arg-type]
+
+
+def test_the_site_reads_what_a_notebook_displayed(monkeypatch, tmp_path) -> None:
+    outputs = []
+
+    def display(data: dict, raw: bool, metadata: dict) -> None:
+        lines = {kind: text.splitlines(keepends=True) for kind, text in data.items()}
+        outputs.append({"output_type": "display_data", "data": lines, "metadata": metadata})
+
+    monkeypatch.setattr("IPython.display.display", display)
+    glue("rate", "≈0.1")
+    glue("floor", "≈0.02")
+    display_figure("<svg>\n</svg>", "A floor", name="floor")
+    display_figure("<svg/>", "A figure that no page shows")
+    notebook = tmp_path / "one.ipynb"
+    cells = [{"outputs": outputs}, {"source": "# a cell of text"}]
+    notebook.write_text(json.dumps({"cells": cells}), encoding="utf-8")
+    assert named_outputs(notebook) == {
+        "rate": NamedOutput(text="≈0.1"),
+        "floor": NamedOutput(text="≈0.02", svg="<svg>\n</svg>", alt="A floor"),
+    }
