@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("lrlib", "lrlib.lab", "lrlib.notebook")  # each may use itself and those before it
 # `python -m lrlib` is the laboratory's command line, so this door opens upward.
 DOOR = "lrlib.__main__"
+BRINGS = packages_distributions()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
@@ -114,8 +115,7 @@ def test_what_is_imported_is_what_is_declared(place: str) -> None:
     ]
     sources = [source for name, source in SOURCES.items() if room(name) in below]
     used = others(iter(sources)) | (others(notebook_cells()) if place == ROOMS[-1] else set())
-    brings = packages_distributions()
-    assert {canonicalize_name(brings[name][0]) for name in used} == declared(requirements)
+    assert {canonicalize_name(BRINGS[name][0]) for name in used} == declared(requirements)
 
 
 @pytest.mark.parametrize(("place", "extra"), [("lrlib.lab", "lab"), ("lrlib.notebook", "book")])

@@ -7,11 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from alone import ROOT, build_wheel, unpack
 
 import lrlib
 
 
+@pytest.mark.slow
 def test_torch_and_numpy_are_enough(tmp_path: Path) -> None:
     wheel = build_wheel(tmp_path)
     assert wheel.name.startswith(f"lrlib-{lrlib.__version__}-")
