@@ -71,9 +71,8 @@ class Bundle:
         words = set(re.findall(r"[\w-]+", " ".join(sources)))
         css = "\n".join(rebased(site / sheet, static) for sheet in self.styles)
         (static / "site.css").write_text(pruned(css, words), encoding="utf-8")
-        for source in (*self.styles, *self.scripts):
-            if (site / source).parent == static:
-                (site / source).unlink()
+        for source in (*self.styles, *self.scripts, *static.glob("*.html")):
+            (site / source).unlink()
         for name in LEFTOVERS:
             shutil.rmtree(static / name)
 

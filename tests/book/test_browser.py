@@ -131,7 +131,7 @@ def test_a_wrong_address_shows_the_sites_own_page(address: str, browser: Browser
     answer = page.goto(address + "chapters/no-such-page.html")
     assert answer is not None
     assert answer.status == 404
-    assert page.inner_text("h1") == "This address leads nowhere"
+    assert page.inner_text("article h1") == "This address leads nowhere"
     page.close()
 
 
