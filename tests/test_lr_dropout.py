@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from torch.optim import SGD, Adagrad, Adam, AdamW, RMSprop
 
 from lrlib import Cosine, LRDropout, to_torch
-from lrlib.lab import fit, load, mlp, resume, save, seeded
+from lrlib.lab import fit, load, load_checkpoint, mlp, save_checkpoint, seeded
 
 OPTIMIZERS = {
     "SGD": partial(SGD, lr=0.1),
@@ -194,9 +194,9 @@ def test_a_resumed_run_draws_the_masks_that_would_have_come(tmp_path: Path) -> N
     expected = fit(whole, data, optimizer, epochs=3, **settings)
     model, optimizer = fresh(4)
     history = fit(model, data, optimizer, epochs=1, **settings)
-    save(tmp_path / "run.pt", model, optimizer, history)
+    save_checkpoint(tmp_path / "run.pt", model, optimizer, history)
     model, optimizer = fresh(99)
-    history = resume(tmp_path / "run.pt", model, optimizer)
+    history = load_checkpoint(tmp_path / "run.pt", model, optimizer)
     history = fit(model, data, optimizer, epochs=3, history=history, **settings)
     assert history == expected
     for ours, theirs in zip(model.parameters(), whole.parameters(), strict=True):

@@ -1,12 +1,12 @@
 """The laboratory: data, networks, a training loop, and many trainings at once.
 
-Needs `pip install "lrlib[lab]"`. What takes time to import (scikit-learn, torchvision, pandas) is
-loaded when it is first used.
+Needs `pip install "lrlib[lab]"`. What takes time to import (scikit-learn, torchvision) is loaded
+when it is first used.
 """
 
 from lrlib._extras import require
 
-require("lab", "joblib", "pandas", "platformdirs", "scipy", "sklearn", "torchvision", "tqdm")
+require("lab", "joblib", "platformdirs", "scipy", "sklearn", "torchvision", "tqdm")
 
 from lrlib.lab import contest as _contest  # noqa: E402
 from lrlib.lab import data, devices, models, stats, sweep, training  # noqa: E402

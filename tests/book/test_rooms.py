@@ -115,7 +115,9 @@ def test_what_is_imported_is_what_is_declared(place: str) -> None:
     ]
     sources = [source for name, source in SOURCES.items() if room(name) in below]
     used = others(iter(sources)) | (others(notebook_cells()) if place == ROOMS[-1] else set())
-    assert {canonicalize_name(BRINGS[name][0]) for name in used} == declared(requirements)
+    # ipywidgets shows what anywidget makes; the book promises it by name.
+    unseen = {"ipywidgets"} if place == ROOMS[-1] else set()
+    assert {canonicalize_name(BRINGS[name][0]) for name in used} | unseen == declared(requirements)
 
 
 @pytest.mark.parametrize(("place", "extra"), [("lrlib.lab", "lab"), ("lrlib.notebook", "book")])

@@ -33,7 +33,7 @@ def test_a_figure_is_shown_as_vector_graphics_with_its_alt_text(displayed) -> No
     first, second = draw(), draw()
     assert first == second, "the same figure is the same file"
     assert "<svg" in first
-    assert "from 0.1 to 0 along half a cosine wave over 50 steps" in displayed[0]["alt"]
+    assert "step: from 0.1 at step 0 to 1e-05 at step 49" in displayed[0]["alt"]
     assert displayed[0]["name"] == "two"
 
 
