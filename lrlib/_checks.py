@@ -62,10 +62,7 @@ def number(
         rule += f" and at most {high:g}"
     if isinstance(value, bool) or not isinstance(value, Real):
         raise refuse(owner, name, value, rule, TypeError)
-    try:
-        result = float(value)
-    except OverflowError:
-        raise refuse(owner, name, value, rule) from None
+    result = float(value)
     if not math.isfinite(result) or result > high or result < low or (above and result == low):
         raise refuse(owner, name, value, rule)
     return result
@@ -103,15 +100,15 @@ def array(owner: str, name: str, value: Any, rule: str) -> NDArray[np.float64]:
     """`value` as an array of floats."""
     try:
         return np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError, RuntimeError):
+    except (TypeError, ValueError, RuntimeError):
         raise refuse(owner, name, value, rule, TypeError) from None
 
 
-def each(check: Check, least: int = 0) -> Check:
+def each(check: Check, least: int = 0, rule: str = "a sequence") -> Check:
     """The check of a sequence of at least so many items, each of which passes `check`."""
 
     def checked(owner: str, name: str, value: Any) -> tuple[Any, ...]:
-        found = items(owner, name, value, "a sequence")
+        found = items(owner, name, value, rule)
         if len(found) < least:
             raise refuse(owner, name, value, f"a sequence of at least {least}")
         return tuple(check(owner, name, item) for item in found)

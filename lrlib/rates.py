@@ -137,9 +137,10 @@ def _one_per_group(
     """What was given, checked: as it is for every group, or one item for each."""
     if not isinstance(given, Iterable):
         return [check(function, name, given)] * len(groups)
-    each = _checks.each(check)(function, name, given)
+    rule = f"one for all, or a sequence of {len(groups)}, one per group"
+    each = _checks.each(check, rule=rule)(function, name, given)
     if len(each) != len(groups):
-        raise _checks.refuse(function, name, given, f"one, or {len(groups)}, one per group")
+        raise _checks.refuse(function, name, given, rule)
     return list(each)
 
 

@@ -275,9 +275,10 @@ BAD = {
     "set_lr(two, math.nan)": "ValueError: set_lr(lr=nan): lr must be a finite number of at least 0",
     "set_lr(two, True)": "TypeError: set_lr(lr=True): lr must be a finite number of at least 0",
     "set_lr(two, [1, -1])": "ValueError: set_lr(lr=-1): lr must be a finite number of at least 0",
-    "set_lr(two, [0.1])": "ValueError: set_lr(lr=[0.1]): lr must be one, or 2, one per group",
-    "set_lr(two, '1')": "TypeError: set_lr(lr='1'): lr must be a sequence",
-    "set_lr(two, torch.tensor(2))": "TypeError: set_lr(lr=tensor(2)): lr must be a sequence",
+    "set_lr(two, [0.1])": "ValueError: set_lr(lr=[0.1]): lr must be one for all, or a sequence of 2, "
+    "one per group",
+    "set_lr(two, '1')": "TypeError: set_lr(lr='1'): lr must be one for all, or a sequence of 2",
+    "set_lr(two, torch.tensor(2))": "TypeError: set_lr(lr=tensor(2)): lr must be one for all, or a sequence of 2",
     "set_lr(3, 0.1)": "TypeError: set_lr(optimizer=3): optimizer must be a torch optimizer",
     "current_lrs(3)": "TypeError: current_lrs(optimizer=3): optimizer must be a torch optimizer",
     "trace(Mine, 2.5)": "TypeError: trace(steps=2.5): steps must be a non-negative integer",
@@ -290,8 +291,8 @@ BAD = {
         "TypeError: to_torch(schedule=0.5): schedule must be a schedule, or one per group"
     ),
     "to_torch([Exponential(1.0)], two)": (
-        "ValueError: to_torch(schedule=[Exponential(gamma=1.0)]): schedule must be one, or 2, "
-        "one per group"
+        "ValueError: to_torch(schedule=[Exponential(gamma=1.0)]): schedule must be one for "
+        "all, or a sequence of 2, one per group"
     ),
     "from_torch(3)": "TypeError: from_torch(scheduler=3): scheduler must be a torch learning-rate",
     "from_torch(Mine(sgd([1.0]), 3))": (

@@ -71,8 +71,9 @@ class Bundle:
         words = set(re.findall(r"[\w-]+", " ".join(sources)))
         css = "\n".join(rebased(site / sheet, static) for sheet in self.styles)
         (static / "site.css").write_text(pruned(css, words), encoding="utf-8")
-        for source in (*self.styles, *self.scripts, *static.glob("*.html")):
-            (site / source).unlink()
+        sent: list[str | Path] = [*self.styles, *self.scripts, *static.glob("*.html")]
+        for path in sent:
+            (site / path).unlink()
         for name in LEFTOVERS:
             shutil.rmtree(static / name)
 

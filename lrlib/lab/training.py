@@ -11,7 +11,7 @@ import io
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -66,10 +66,9 @@ def batches(samples: int, batch_size: int, seed: int, epoch: int) -> Iterator[Te
 
 
 Augment = Callable[[Tensor, np.random.Generator], Tensor]
-Metric = TypeVar("Metric")
 
 
-def watched(rule: PlateauRule, loss: Metric, accuracy: Metric) -> Metric:
+def watched(rule: PlateauRule, loss: Any, accuracy: Any) -> Any:
     """The metric that the rule looks at: the loss in mode "min", the accuracy in mode "max"."""
     return loss if rule.mode == "min" else accuracy
 
