@@ -275,10 +275,11 @@ BAD = {
     "set_lr(two, math.nan)": "ValueError: set_lr(lr=nan): lr must be a finite number of at least 0",
     "set_lr(two, True)": "TypeError: set_lr(lr=True): lr must be a finite number of at least 0",
     "set_lr(two, [1, -1])": "ValueError: set_lr(lr=-1): lr must be a finite number of at least 0",
-    "set_lr(two, [0.1])": "ValueError: set_lr(lr=[0.1]): lr must be one for all, or a sequence of 2, "
-    "one per group",
+    "set_lr(two, [0.1])": (
+        "ValueError: set_lr(lr=[0.1]): lr must be one for all, or a sequence of 2, one per group"
+    ),
     "set_lr(two, '1')": "TypeError: set_lr(lr='1'): lr must be one for all, or a sequence of 2",
-    "set_lr(two, torch.tensor(2))": "TypeError: set_lr(lr=tensor(2)): lr must be one for all, or a sequence of 2",
+    "set_lr(two, torch.tensor(2))": "TypeError: set_lr(lr=tensor(2)): lr must be one for all, or",
     "set_lr(3, 0.1)": "TypeError: set_lr(optimizer=3): optimizer must be a torch optimizer",
     "current_lrs(3)": "TypeError: current_lrs(optimizer=3): optimizer must be a torch optimizer",
     "trace(Mine, 2.5)": "TypeError: trace(steps=2.5): steps must be a non-negative integer",
