@@ -47,9 +47,9 @@ class MaskedBuffer(torch.optim.Optimizer):
             for weight in group["params"]:
                 buf = self.state[weight].setdefault("buf", torch.zeros_like(weight))
                 buf.mul_(MU).add_(weight.grad.add(weight, alpha=DECAY))
-                lot = torch.rand(buf.shape, device=buf.device, generator=self.generator) < KEEP
+                mask = torch.rand(buf.shape, device=buf.device, generator=self.generator) < KEEP
                 d_p = buf  # a second name
-                d_p.mul_(lot)  # in place: the memory, too
+                d_p.mul_(mask)  # in place: the memory, too
                 weight.add_(d_p, alpha=-group["lr"])
 
 
@@ -65,12 +65,13 @@ def sgd(
     return LRDropout(inner, keep, torch.Generator(device).manual_seed(seed))
 
 
-# How far a unit of gradient moves a weight in the end, in units of the rate, is a lot in the masked
-# buffer: with probability p it counts once, and then μ times another such lot. Its mean, its mean
-# square, and the keep at which plain SGD's lot has the same ratio of the two:
+# How far a unit of gradient moves a weight in the end, in units of the rate, is random in the
+# masked buffer: with probability p it counts once, and then μ times another such random number.
+# Its mean, its relative variance, and the keep at which SGD without momentum has the same relative
+# variance, which for a keep of q is (1 − q)/q:
 MEAN = KEEP / (1 - KEEP * MU)
-SQUARE = KEEP * (1 + 2 * MU * MEAN) / (1 - KEEP * MU**2)
-SAME_LOT = MEAN**2 / SQUARE
+VARIANCE = (1 - KEEP) / KEEP / (1 - KEEP * MU**2)
+SAME_SPREAD = 1 / (1 + VARIANCE)
 
 MakeOptimizer = Callable[[Iterable[Tensor], float, int], torch.optim.Optimizer]
 WAYS: dict[str, tuple[MakeOptimizer, float]] = {
@@ -78,9 +79,12 @@ WAYS: dict[str, tuple[MakeOptimizer, float]] = {
     "LR dropout": (partial(sgd, keep=KEEP), 1),
     "SGD at p times the rate": (sgd, KEEP),
     "masked buffer": (MaskedBuffer, 1),
-    "SGD at 1/11 of the rate": (sgd, (1 - MU) * MEAN),
-    "the same without momentum": (partial(sgd, momentum=0), MEAN),
-    "and with the same lots": (partial(sgd, momentum=0, keep=SAME_LOT), MEAN / SAME_LOT),
+    "SGD, same mean step": (sgd, (1 - MU) * MEAN),
+    "no momentum, same mean step": (partial(sgd, momentum=0), MEAN),
+    "no momentum, same mean and spread": (
+        partial(sgd, momentum=0, keep=SAME_SPREAD),
+        MEAN / SAME_SPREAD,
+    ),
 }
 
 

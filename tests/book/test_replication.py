@@ -38,7 +38,7 @@ def test_the_mean_step_is_the_formula(replication, way: str, expected: float) ->
     assert step == pytest.approx(expected, rel=0.02)
 
 
-def test_the_controls_share_the_masked_buffers_mean_and_its_lots(replication) -> None:
+def test_the_controls_share_the_masked_buffers_mean_and_its_spread(replication) -> None:
     """One unit of gradient, then none: how far each of many weights moves in the end."""
     moved = {}
     for way in list(replication.WAYS)[3:]:
@@ -49,9 +49,9 @@ def test_the_controls_share_the_masked_buffers_mean_and_its_lots(replication) ->
             weight.grad = torch.full_like(weight, float(step == 0))
             optimizer.step()
         moved[way] = -weight.detach().double() / 1e-6
-    means = {way: lots.mean().item() for way, lots in moved.items()}
+    means = {way: distances.mean().item() for way, distances in moved.items()}
     assert means == pytest.approx(dict.fromkeys(means, 0.5 / 0.55), rel=0.02)
-    spreads = [(lots.std() / lots.mean()).item() for lots in moved.values()]
+    spreads = [(distances.std() / distances.mean()).item() for distances in moved.values()]
     assert spreads[0] == pytest.approx(spreads[3], rel=0.02)
     assert spreads[0] > 1
     assert spreads[1:3] == pytest.approx([0, 0], abs=1e-3)
