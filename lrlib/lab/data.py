@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +25,7 @@ from lrlib.lab.devices import device as default_device
 from lrlib.lab.devices import known_device
 from lrlib.lab.files import remove_leftovers
 
-__all__ = ["DataError", "Dataset", "Split", "crop_and_flip", "load"]
+__all__ = ["DataError", "Dataset", "Split", "crop_and_flip", "load", "with_random_labels"]
 
 # The sets that torchvision has, by our name: the name of its class.
 _TORCHVISION = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "cifar10": "CIFAR10"}
@@ -121,6 +121,27 @@ def load(name: str | Path = "digits", device: torch.device | str | None = None) 
     else:
         train, test = _torchvision(_TORCHVISION[name], data_folder())
     return _build(name, train, test, device)
+
+
+def with_random_labels(data: Dataset, share: float, seed: int = 0) -> Dataset:
+    """The same data, but each training image has a random label with the probability `share`.
+
+    A random label is right by chance once in `classes` times; `noisy.train.y != data.train.y` finds
+    those that are wrong. Validation and test labels stay as they are. The same seed gives the same
+    labels on every device.
+
+    >>> data = load("digits", device="cpu")
+    >>> noisy = with_random_labels(data, share=0.2)
+    >>> int((noisy.train.y != data.train.y).sum()), len(data.train.y)
+    (203, 1077)
+    """
+    share = _checks.number("with_random_labels", "share", share, high=1.0)
+    generator = torch.Generator().manual_seed(_checks.seed("with_random_labels", seed))
+    labels = data.train.y
+    chosen = torch.rand(len(labels), generator=generator) < share
+    random = torch.randint(0, data.classes, (len(labels),), generator=generator)
+    mixed = torch.where(chosen, random, labels.cpu()).to(labels.device)
+    return replace(data, train=Split(data.train.x, mixed))
 
 
 def crop_and_flip(images: Tensor, random: np.random.Generator) -> Tensor:

@@ -17,7 +17,7 @@ import pytest
 import torch
 from torchvision import datasets
 
-from lrlib.lab import DataError, load
+from lrlib.lab import DataError, load, with_random_labels
 from lrlib.lab.data import NAMES, data_folder
 
 
@@ -49,6 +49,38 @@ def test_steps_per_epoch_counts_the_last_smaller_batch() -> None:
 def test_an_unknown_name_lists_the_known(name) -> None:
     with pytest.raises(ValueError, match="must be one of 'digits', 'mnist'"):
         load(name)
+
+
+# --- Random labels ------------------------------------------------------------------------------
+
+
+def test_random_labels_are_those_that_the_notebooks_have_always_drawn() -> None:
+    data = load("digits", device="cpu")
+    generator = torch.Generator().manual_seed(0)
+    chosen = torch.rand(1077, generator=generator) < 0.2
+    random = torch.randint(0, 10, (1077,), generator=generator)
+    noisy = with_random_labels(data, share=0.2, seed=0)
+    assert torch.equal(noisy.train.y, torch.where(chosen, random, data.train.y))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_nine_in_ten_random_labels_are_wrong_and_nothing_else_changes(share: float) -> None:
+    data = load("digits")
+    draws = [with_random_labels(data, share, seed) for seed in range(20)]
+    wrong = torch.cat([noisy.train.y != data.train.y for noisy in draws]).double().mean().item()
+    assert abs(wrong - 0.9 * share) < 4 * np.sqrt(0.25 / (20 * 1077))
+    assert torch.equal(draws[0].train.y, with_random_labels(data, share, 0).train.y)
+    assert share == 0 or not torch.equal(draws[0].train.y, draws[1].train.y)
+    for noisy in draws:
+        assert noisy.train.x is data.train.x
+        assert noisy.validation is data.validation
+        assert noisy.test is data.test
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan"), "0.2"])
+def test_a_share_of_random_labels_is_from_0_to_1(share) -> None:
+    with pytest.raises((TypeError, ValueError), match=r"with_random_labels\(share=.*at most 1"):
+        with_random_labels(load("digits"), share)
 
 
 # --- A reader's own data -----------------------------------------------------------------------
