@@ -36,7 +36,7 @@ check: $(READY) ## Style, types and unit tests, in under a minute: before every 
 	$(TEST) tests --doctest-modules lrlib -m "not slow and not long" $(SHARED)
 
 test: check ## That, then what is slower: the site built and tried, every notebook re-run and compared
-	$(TEST) tests -m slow $(SHARED)
+	$(TEST) tests -m "slow and not long" $(SHARED)
 	@$(BIN)/python tests/book/alone.py
 	$(NOTEBOOKS) --numprocesses $(JOBS)
 
