@@ -184,14 +184,17 @@ def verdict_table(verdicts: Sequence[Verdict], percent: bool = False, caption: s
 
     >>> verdict_table([Verdict("a", "b", 8, (0.010, 0.012, 0.014), "better")], percent=True)
     budget | pair | difference | median | verdict
-    8 | a − b | ≈+1.20 ± 0.50 points | ≈+1.20% | better
+    8 | a − b | ≈+1.20 ± 0.50 points | ≈+1.20 points | better
     """
+    scale, unit = (100, " points") if percent else (1, "")
     return table(
         {
             "budget": [str(one.budget) for one in verdicts],
             "pair": [f"{one.a} − {one.b}" for one in verdicts],
             "difference": [measured(one.difference, "+.2f", percent) for one in verdicts],
-            "median": [measured(median(one.differences), "+.2f", percent) for one in verdicts],
+            "median": [
+                f"{measured(scale * median(one.differences), '+.2f')}{unit}" for one in verdicts
+            ],
             "verdict": [one.verdict for one in verdicts],
         },
         caption=caption,

@@ -87,8 +87,8 @@ def test_the_citation_is_of_this_version() -> None:
 def test_one_address_everywhere() -> None:
     owner_and_name = URL.split("/", 3)[3]
     others = re.compile(r"github\.com/([\w.-]+/[\w.-]+?)(?=[\"'\s)/`]|\.git|$)", re.M)
-    # The museum links to the threads about what it shows.
-    allowed = {owner_and_name, "pytorch/pytorch"}
+    # The museum links to the threads about what it shows, chapter 6 to the replication.
+    allowed = {owner_and_name, "pytorch/pytorch", "noahgolmant/pytorch-lr-dropout"}
     for path in tracked():
         if path.suffix in {".md", ".yml", ".ipynb", ".toml", ".cff"}:
             found = set(others.findall(read(path)))
