@@ -133,16 +133,32 @@ class Quiz(SphinxDirective):
         return [*made, html_node("</div>")]
 
 
+def last_runs(source: SphinxRole | SphinxDirective) -> dict[str, dict[str, Any]]:
+    """What `make execute` last saw of every notebook."""
+    path = Path(source.env.srcdir) / "book" / "results" / "notebooks.json"
+    source.env.note_dependency(str(path))
+    rows: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    return rows
+
+
+class Claims(SphinxRole):
+    """{claims}`chapters`: how many claims the notebooks in this folder make."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        """The number as an inline node."""
+        rows = last_runs(self).items()
+        total = sum(row["claims"] for name, row in rows if name.startswith(f"{self.text}/"))
+        return [nodes.inline("", f"{total}")], []
+
+
 class NotebookStatus(SphinxDirective):
     """The table of what `make execute` last saw of every notebook, from book/results."""
 
     def run(self) -> list[nodes.Node]:
         """A table node."""
-        path = Path(self.env.srcdir) / "book" / "results" / "notebooks.json"
-        self.env.note_dependency(str(path))
         lines = ["| notebook | executed | seconds | peak MiB | claims | device | Python, torch |"]
         lines += ["| --- | --- | ---: | ---: | ---: | --- | --- |"]
-        for name, row in json.loads(path.read_text(encoding="utf-8")).items():
+        for name, row in last_runs(self).items():
             page = name.removesuffix(".ipynb")
             lines.append(
                 f"| {{doc}}`/{page}` | {row['executed']} | {row['seconds']} | {row['peak_mib']} "
@@ -235,6 +251,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("builder-inited", write_explorers)
     app.connect("html-page-context", link_explorers)
     app.connect("html-page-context", reuse_description, priority=400)
+    app.add_role("claims", Claims())
     app.add_role("measured", Measured())
     app.add_directive("notebook-figure", NotebookFigure)
     app.add_directive("benchmarks", Benchmarks)
