@@ -1,0 +1,126 @@
+"""The site's own search: what people type leads to the right page, among the first three.
+
+The queries are words of the field, their synonyms, and error messages as they are pasted.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import quote_plus
+
+from playwright.sync_api import Browser, Page
+from test_browser import address, browser, pytestmark  # noqa: F401
+
+DECAY, GROUPS, HAND = ("01-decay-theory", "02-per-layer-rates", "03-manual-schedules")
+TORCH, PLATEAU, DROPOUT = ("04-built-in-schedulers", "05-plateau-reduction", "06-lr-dropout")
+MUSEUM, GUIDE = f"{TORCH}/bug-museum", f"{TORCH}/field-guide"
+WHICH, TOURNAMENT = f"{TORCH}/which-schedule", f"{TORCH}/which-one-wins"
+FINE_TUNING, WIDTHS = f"{GROUPS}/fine-tuning", f"{GROUPS}/across-widths"
+RESUME, DESIGN = f"{HAND}/resume-and-test", f"{HAND}/design-your-own"
+GLOSSARY = "book/glossary"
+
+# What is typed, and the pages that answer it.
+QUERIES = {
+    # Classes and arguments.
+    "CosineAnnealingLR": (GUIDE, f"{TORCH}/cosine"),
+    "CosineAnnealingWarmRestarts": (GUIDE, MUSEUM),
+    "OneCycleLR": (GUIDE, MUSEUM),
+    "OneCycleLR momentum": (GUIDE, MUSEUM),
+    "CyclicLR": (GUIDE, MUSEUM),
+    "LambdaLR": (GUIDE, MUSEUM),
+    "MultiplicativeLR": (GUIDE, MUSEUM),
+    "StepLR": (GUIDE,),
+    "MultiStepLR milestones": (GUIDE, MUSEUM),
+    "ExponentialLR gamma": (GUIDE, MUSEUM),
+    "PolynomialLR": (GUIDE, MUSEUM),
+    "LinearLR warmup": (GUIDE, MUSEUM),
+    "ConstantLR": (GUIDE, MUSEUM),
+    "SWALR": (GUIDE, MUSEUM),
+    "SequentialLR": (MUSEUM, GUIDE, f"{TORCH}/index"),
+    "ChainedScheduler": (MUSEUM, GUIDE, f"{TORCH}/index"),
+    "ReduceLROnPlateau patience": (f"{PLATEAU}/index", f"{PLATEAU}/anatomy"),
+    "ReduceLROnPlateau threshold": (f"{PLATEAU}/index", f"{PLATEAU}/anatomy", GUIDE),
+    "ReduceLROnPlateau min_lr": (f"{PLATEAU}/index", f"{PLATEAU}/anatomy", GUIDE, MUSEUM),
+    "T_max": (f"{TORCH}/cosine", GUIDE, MUSEUM, f"{TORCH}/index"),
+    "eta_min": (GUIDE, f"{TORCH}/cosine", f"{TORCH}/index", MUSEUM),
+    "last_epoch": (MUSEUM, GUIDE, f"{TORCH}/index"),
+    "get_last_lr": (MUSEUM, f"{TORCH}/index"),
+    "add_param_group": (MUSEUM, f"{GROUPS}/parameter-groups"),
+    "load_state_dict scheduler": (MUSEUM, f"{TORCH}/index", RESUME),
+    "param_groups": (f"{GROUPS}/parameter-groups", f"{GROUPS}/index"),
+    # The words of the field.
+    "why decay the learning rate": (f"{DECAY}/index", f"{DECAY}/noise-floor"),
+    "which schedule": (WHICH, TOURNAMENT),
+    "best learning rate schedule": (WHICH, TOURNAMENT),
+    "warmup": (WHICH, DESIGN, f"{TORCH}/cosine", GLOSSARY),
+    "WSD": (WHICH, GLOSSARY, DESIGN),
+    "warmup stable decay": (WHICH, GLOSSARY, DESIGN, TOURNAMENT),
+    "linear decay to zero": (WHICH, TOURNAMENT),
+    "cosine restarts": (f"{TORCH}/cosine", GUIDE, WHICH),
+    "1/t decay": (f"{DECAY}/index", f"{DECAY}/noise-floor"),
+    "inverse square root schedule": (DESIGN, GLOSSARY, "book/lrlib", f"{HAND}/index"),
+    "noise floor": (f"{DECAY}/noise-floor", f"{DECAY}/index", GLOSSARY),
+    "gradient noise": (f"{DECAY}/index", f"{DECAY}/noise-floor", GLOSSARY),
+    "stability limit": (f"{DECAY}/step-size", f"{DECAY}/index", GLOSSARY),
+    "edge of stability": (f"{DECAY}/a-real-network", f"{DECAY}/index", GLOSSARY),
+    "sharpness": (f"{DECAY}/a-real-network", f"{DECAY}/index", GLOSSARY),
+    "condition number": (f"{DECAY}/step-size", f"{DECAY}/index", GLOSSARY),
+    "effective learning rate momentum": (f"{DECAY}/step-size", f"{DECAY}/index", GLOSSARY),
+    "linear scaling batch size": (f"{DECAY}/noise-floor", f"{DECAY}/index"),
+    "weight averaging EMA": (f"{DECAY}/noise-floor", f"{DECAY}/index", GLOSSARY),
+    "SWA": (GLOSSARY, GUIDE, f"{DECAY}/noise-floor"),
+    "weight decay groups": (f"{GROUPS}/parameter-groups", f"{GROUPS}/index"),
+    "AdamW weight decay bias norm": (f"{GROUPS}/parameter-groups", f"{GROUPS}/index"),
+    "layer-wise learning rate decay": (f"{GROUPS}/parameter-groups", FINE_TUNING, GLOSSARY),
+    "discriminative learning rates": (FINE_TUNING, f"{GROUPS}/index", GLOSSARY),
+    "fine-tuning": (FINE_TUNING, f"{GROUPS}/index"),
+    "freeze layers": (f"{GROUPS}/parameter-groups", f"{GROUPS}/index", FINE_TUNING, GLOSSARY),
+    "muP": (WIDTHS, f"{GROUPS}/index", GLOSSARY),
+    "maximal update parametrization": (WIDTHS, f"{GROUPS}/index", GLOSSARY),
+    "resume training": (RESUME, MUSEUM, f"{HAND}/index"),
+    "checkpoint scheduler": (RESUME, MUSEUM, f"{TORCH}/index"),
+    "set learning rate manually": (f"{HAND}/by-hand", f"{HAND}/index"),
+    "scheduler step per batch or per epoch": (f"{HAND}/by-hand", MUSEUM, f"{HAND}/index"),
+    "plateau": (f"{PLATEAU}/index", f"{PLATEAU}/anatomy"),
+    "NaN loss": (MUSEUM, f"{PLATEAU}/when-it-fails", GLOSSARY),
+    "loss diverges": (f"{DECAY}/step-size", f"{DECAY}/index", GLOSSARY, MUSEUM),
+    "learning rate dropout": (f"{DROPOUT}/index", f"{DROPOUT}/mechanism"),
+    "replication": (f"{DROPOUT}/the-missing-point", f"{DROPOUT}/index"),
+    "GradScaler": (MUSEUM,),
+    # Messages, pasted.
+    "Detected call of `lr_scheduler.step()` before `optimizer.step()`": (MUSEUM,),
+    "KeyError: 'initial_lr'": (MUSEUM,),
+    "param 'initial_lr' is not specified in param_groups[0] when resuming an optimizer": (MUSEUM,),
+    "ValueError: Tried to step 11 times. The specified number of total steps is 10": (MUSEUM,),
+    "UnpicklingError: Weights only load failed": (MUSEUM,),
+    "TypeError: step() missing 1 required positional argument: 'metrics'": (
+        MUSEUM,
+        f"{PLATEAU}/training",
+    ),
+    "ValueError: zip() argument 2 is shorter than argument 1": (MUSEUM,),
+    "optimizer must support momentum or beta1 with `cycle_momentum` option enabled": (MUSEUM, GUIDE),
+}
+
+
+def found(page: Page, address: str, query: str) -> list[str]:
+    """The pages that the search lists, in its order."""
+    page.goto(f"{address}/search.html?q={quote_plus(query)}")
+    page.wait_for_function(
+        "document.querySelector('#search-results .search-summary, #search-results p')"
+        "?.textContent.match(/found|did not match/i)"
+    )
+    links = page.locator("#search-results li > a").evaluate_all("all => all.map(a => a.href)")
+    pages = [link.split("#")[0].split("?")[0].removesuffix(".html") for link in links]
+    return list(dict.fromkeys(one.removeprefix(f"{address}/") for one in pages))
+
+
+def test_what_people_type_leads_to_the_right_page(
+    browser: Browser,  # noqa: F811
+    address: str,  # noqa: F811
+) -> None:
+    page = browser.new_page()
+    missed = []
+    for query, wanted in QUERIES.items():
+        first = [one.removeprefix("chapters/") for one in found(page, address, query)[:3]]
+        if not set(first) & set(wanted):
+            missed.append(f"{query}: {', '.join(first) or 'nothing'}")
+    assert not missed, "\n".join([f"{len(missed)} of {len(QUERIES)} miss:", *missed])
