@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from functools import partial
 
 import numpy as np
@@ -167,8 +168,8 @@ def test_an_optimizer_of_ones_own_equals_fit() -> None:
         torch.testing.assert_close(weights, alone, rtol=2e-3, atol=2e-4)
 
 
-def test_an_optimizer_with_random_numbers_of_its_own_is_taken() -> None:
-    seeds = iter(range(100))
+@pytest.mark.parametrize("seeds", [itertools.count(), itertools.repeat(0)])
+def test_an_optimizer_with_random_numbers_of_its_own_is_taken(seeds) -> None:
     make = lambda w: SignDescent(w, generator=torch.Generator().manual_seed(next(seeds)))
     result = fit_many(MODELS["mlp"], SMALL, [Run(base_lr=0.01)], epochs=1, optimizer=make)
     assert np.isfinite(result.train_loss).all()
