@@ -526,10 +526,6 @@ def _flatten(layer: Any, h: Tensor, weight: Any, bias: Any) -> Tensor:
     return h.flatten(layer.start_dim + 1, layer.end_dim if layer.end_dim < 0 else layer.end_dim + 1)
 
 
-def _per_sample(layer: Any, h: Tensor, weight: Any, bias: Any) -> Tensor:
-    return layer(h.flatten(0, 1)).unflatten(0, h.shape[:2])
-
-
 def _elementwise(layer: Any, h: Tensor, weight: Any, bias: Any) -> Tensor:
     return layer(h)
 
@@ -538,7 +534,5 @@ _ELEMENTWISE = (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.GELU, nn.SiLU, nn.LeakyReLU, nn
 _STACKED: dict[type, Callable[[Any, Tensor, Any, Any], Tensor]] = {
     nn.Linear: _linear,
     nn.Flatten: _flatten,
-    nn.MaxPool2d: _per_sample,
-    nn.AvgPool2d: _per_sample,
     **dict.fromkeys(_ELEMENTWISE, _elementwise),
 }

@@ -242,7 +242,7 @@ class Wrapped(nn.Module):
     [
         lambda: mlp(64, 24, 10),
         lambda: nn.Sequential(
-            nn.AvgPool2d(2), nn.Flatten(), nn.Linear(16, 8, bias=False), nn.Tanh(), nn.Linear(8, 10)
+            nn.Flatten(2), nn.Flatten(), nn.Linear(64, 8, bias=False), nn.Tanh(), nn.Linear(8, 10)
         ),
     ],
 )
