@@ -568,9 +568,10 @@ class Sequential(Schedule):
             raise _checks.refuse("Sequential", "at", self.at, "in increasing order")
 
     def factor(self, t: Steps) -> Factors:
+        current = np.searchsorted(np.array(self.at, dtype=np.int64), t, side="right")
+        starts = (0, *self.at)
         factors = np.empty(t.shape)
-        for part, start, end in zip(self.parts, (0, *self.at), (*self.at, math.inf), strict=True):
-            here = (start <= t) & (t < end)
-            if here.any():
-                factors[here] = part.factor(t[here] - start)
+        for i in set(current.tolist()):
+            here = current == i
+            factors[here] = self.parts[i].factor(t[here] - starts[i])
         return factors
