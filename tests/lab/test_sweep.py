@@ -69,8 +69,13 @@ def runs_for(name: str) -> list[Run]:
     ]
 
 
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("name", OPTIMIZERS)
+# The optimizer sees one tensor of weights, whatever the model, so not every optimizer is tried with
+# every model.
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [(name, "mlp") for name in OPTIMIZERS]
+    + [(name, model) for name in ("momentum", "AdamW") for model in MODELS if model != "mlp"],
+)
 def test_equals_fit_run_by_run(name: str, model: str) -> None:
     model_fn, optimizer, runs = MODELS[model], OPTIMIZERS[name], runs_for(name)
     many = fit_many(
