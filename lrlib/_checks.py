@@ -34,9 +34,8 @@ def refuse(
 
 def integer(owner: str, name: str, value: Any, *, low: int = 0, high: int = LARGEST) -> int:
     """`value` as an int from `low` to `high`."""
-    rule = {0: "a non-negative integer", 1: "a positive integer"}.get(
-        low, f"an integer of at least {low}"
-    )
+    names = {0: "a non-negative integer", 1: "a positive integer"}
+    rule = names.get(low, f"an integer of at least {low}")
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise refuse(owner, name, value, rule, TypeError)
     if value < low:
@@ -48,22 +47,16 @@ def integer(owner: str, name: str, value: Any, *, low: int = 0, high: int = LARG
 
 
 def number(
-    owner: str,
-    name: str,
-    value: Any,
-    *,
-    low: float = 0.0,
-    high: float = math.inf,
-    above: bool = False,
+    owner: str, name: str, value: Any, *, high: float = math.inf, above: bool = False
 ) -> float:
-    """`value` as a finite float within [low, high], or (low, high] if `above` is set."""
-    rule = f"a finite number {'above' if above else 'of at least'} {low:g}"
+    """`value` as a finite float within [0, high], or (0, high] if `above` is set."""
+    rule = f"a finite number {'above' if above else 'of at least'} 0"
     if high < math.inf:
         rule += f" and at most {high:g}"
     if isinstance(value, bool) or not isinstance(value, Real):
         raise refuse(owner, name, value, rule, TypeError)
     result = float(value)
-    if not math.isfinite(result) or result > high or result < low or (above and result == low):
+    if not (math.isfinite(result) and 0 <= result <= high) or (above and result == 0):
         raise refuse(owner, name, value, rule)
     return result
 

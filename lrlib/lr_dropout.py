@@ -63,20 +63,15 @@ class LRDropout(Optimizer):
             rule = "a torch optimizer; not LBFGS, whose line search relies on having gone where it "
             rule += "meant to, and not LRDropout again, since one mask is enough"
             raise _checks.refuse("LRDropout", "optimizer", type(optimizer), rule, TypeError)
-        if generator is not None and not isinstance(generator, torch.Generator):
-            raise _checks.refuse(
-                "LRDropout", "generator", generator, "a torch.Generator", TypeError
-            )
+        kind, rule = torch.Generator | None, "a torch.Generator"
+        _checks.instance("LRDropout", "generator", generator, kind=kind, rule=rule)
         # The base class gives what torch expects of an optimizer (hooks, profiling); groups and
         # state are those of the inner one, not copies.
         super().__init__(optimizer.param_groups, {**optimizer.defaults, "keep": _share(keep)})
         self.inner = optimizer
         self._adopt()
-        seed = torch.initial_seed() if generator is None else generator.initial_seed()
-        self._seed = seed % 2**63
-        self._generators: dict[str, torch.Generator] = {}
-        if generator is not None:
-            self._generators[str(generator.device)] = generator
+        self._seed = (generator or torch.default_generator).initial_seed() % 2**63
+        self._generators = {} if generator is None else {str(generator.device): generator}
         self._old: dict[_Batch, Tensor] = {}
 
     def _adopt(self) -> None:

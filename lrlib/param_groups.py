@@ -27,26 +27,21 @@ def match_names(owner: str, names: Iterable[str], patterns: Mapping[str, Any]) -
     Raises ValueError for a name that no pattern matches and for a pattern that is left with no
     name; both list what there is.
     """
-    names = list(names)
-    found: dict[str, str] = {}
-    for name in names:
-        for pattern in patterns:
-            if fnmatchcase(name, pattern):
-                found[name] = pattern
-                break
-    missing = [name for name in names if name not in found]
+    matches = {name: [p for p in patterns if fnmatchcase(name, p)] for name in names}
+    missing = [name for name, found in matches.items() if not found]
     if missing:
         raise ValueError(
             f"{owner}: no pattern matches {', '.join(missing)}; "
             'add one, or end with "*" for all the rest'
         )
-    idle = [pattern for pattern in patterns if pattern not in found.values()]
+    first = {name: found[0] for name, found in matches.items()}
+    idle = [pattern for pattern in patterns if pattern not in first.values()]
     if idle:
         raise ValueError(
             f"{owner}: {', '.join(map(repr, idle))} matches no parameter that an earlier pattern "
-            f"left over; the parameters are {', '.join(names)}"
+            f"left over; the parameters are {', '.join(first)}"
         )
-    return found
+    return first
 
 
 def by_name(model: nn.Module, patterns: Mapping[str, float | Mapping[str, Any]]) -> list[Group]:
@@ -71,11 +66,9 @@ def by_name(model: nn.Module, patterns: Mapping[str, float | Mapping[str, Any]])
     groups = []
     for pattern, value in patterns.items():
         options = dict(value) if isinstance(value, Mapping) else {"lr": value}
-        for option in ("lr", "weight_decay"):
-            if option in options:
-                options[option] = _checks.number(
-                    "by_name", f"{pattern!r}: {option}", options[option]
-                )
+        for option in options.keys() & {"lr", "weight_decay"}:
+            name = f"{pattern!r}: {option}"
+            options[option] = _checks.number("by_name", name, options[option])
         params = [weight for name, weight in named.items() if matched[name] == pattern]
         groups.append({"params": params, "name": pattern, **options})
     return groups
@@ -131,13 +124,11 @@ def split_weight_decay(
         groups = [{"params": list(_trainable("split_weight_decay", model).values()), "name": "all"}]
     halves = []
     for i, group in enumerate(groups):
-        for suffix, rate, wanted in (
-            ("decayed", weight_decay, lambda w: w.ndim >= 2),
-            ("not decayed", 0.0, lambda w: w.ndim < 2),
-        ):
-            params = [weight for weight in group["params"] if wanted(weight)]
+        for decayed, suffix in ((True, "decayed"), (False, "not decayed")):
+            params = [weight for weight in group["params"] if (weight.ndim >= 2) == decayed]
             if params:
                 name = f"{group.get('name', f'group {i}')}, {suffix}"
+                rate = weight_decay if decayed else 0.0
                 halves.append({**group, "params": params, "name": name, "weight_decay": rate})
     return halves
 
@@ -170,11 +161,8 @@ def summary(groups: Optimizer | Sequence[Group], model: nn.Module) -> list[Group
     * ('0.weight', '0.bias') 15 0.01
     """
     rule = "an optimizer, or a sequence of parameter groups (dicts with 'params')"
-    listed: Sequence[Group] = (
-        groups.param_groups
-        if isinstance(groups, Optimizer)
-        else _checks.items("summary", "groups", groups, rule)
-    )
+    given = groups.param_groups if isinstance(groups, Optimizer) else groups
+    listed: Sequence[Group] = _checks.items("summary", "groups", given, rule)
     names = {id(weight): name for name, weight in _trainable("summary", model).items()}
     seen: dict[int, int] = {}
     for i, group in enumerate(listed):
@@ -211,11 +199,9 @@ def _option(group: Group, name: str) -> float | None:
 
 
 def _trainable(owner: str, model: Any) -> dict[str, nn.Parameter]:
-    if not isinstance(model, nn.Module):
-        raise _checks.refuse(owner, "model", model, "a torch.nn.Module", TypeError)
+    _checks.instance(owner, "model", model, kind=nn.Module, rule="a torch.nn.Module")
     named = {name: w for name, w in model.named_parameters() if w.requires_grad}
     if not named:
-        raise _checks.refuse(
-            owner, "model", type(model).__name__, "a model with trainable parameters"
-        )
+        rule = "a model with trainable parameters"
+        raise _checks.refuse(owner, "model", type(model).__name__, rule)
     return named

@@ -183,20 +183,16 @@ def _verdict(
     if improved:
         return "the best so far"
     if before.cooldown > 0:
-        left = int(after.cooldown)
-        rest = f"cooldown, {left} more" if left else "the last of the cooldown"
-        return f"not better, but not counted: {rest}"
+        left = f"cooldown, {after.cooldown} more" if after.cooldown else "the last of the cooldown"
+        return f"not better, but not counted: {left}"
     if bad <= rule.patience:
         return f"{bad} bad (patience {rule.patience})"
     reason = f"{bad} bad, more than {rule.patience}: "
     if np.array_equal(before.lr, after.lr):
         held = np.maximum(before.lr * rule.factor, rule.min_lr) >= before.lr
-        return (
-            reason
-            + f"stays at {_text(after.lr)}, "
-            + ("which is min_lr" if held.all() else "the change would be no more than eps")
-        )
-    return reason + f"reduced {_text(before.lr)} → {_text(after.lr)}"
+        why = "which is min_lr" if held.all() else "the change would be no more than eps"
+        return f"{reason}stays at {_text(after.lr)}, {why}"
+    return f"{reason}reduced {_text(before.lr)} → {_text(after.lr)}"
 
 
 def _text(lr: NDArray[np.float64]) -> str:

@@ -15,29 +15,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.optim import Optimizer
-from torch.optim import lr_scheduler as torch_schedulers
+from torch.optim import lr_scheduler as torch_lr
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from torch.optim.swa_utils import SWALR
 
-from lrlib import _checks
-from lrlib.schedules import (
-    Constant,
-    Cosine,
-    CosineRestarts,
-    Custom,
-    Cyclic,
-    Exponential,
-    Linear,
-    Multiplicative,
-    MultiStep,
-    OneCycle,
-    Piecewise,
-    Polynomial,
-    Product,
-    Schedule,
-    Sequential,
-    StepDecay,
-)
+from lrlib import _checks, schedules
+from lrlib.schedules import Schedule
 
 __all__ = ["current_lrs", "from_torch", "set_lr", "to_torch", "trace"]
 
@@ -112,16 +95,16 @@ def to_torch(schedule: Schedule | Sequence[Schedule], optimizer: Optimizer) -> L
     One schedule for all groups, or a sequence with one each.
 
     >>> optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.1)
-    >>> scheduler = to_torch(Linear(0.5, 1.0, steps=10), optimizer)
+    >>> scheduler = to_torch(schedules.Linear(0.5, 1.0, steps=10), optimizer)
     >>> scheduler.get_last_lr()
     [0.05]
     """
     check = partial(_checks.instance, kind=Schedule, rule="a schedule, or one per group")
     groups = _groups("to_torch", optimizer)
-    schedules = _one_per_group("to_torch", "schedule", schedule, groups, check)
+    factors = _one_per_group("to_torch", "schedule", schedule, groups, check)
     # Wrapped, because LambdaLR would save the fields of an object and, when a checkpoint is loaded,
     # write them over another schedule's. A partial has none.
-    return LambdaLR(optimizer, [partial(one) for one in schedules])
+    return LambdaLR(optimizer, [partial(factor) for factor in factors])
 
 
 def _groups(function: str, optimizer: Any) -> list[dict[str, Any]]:
@@ -169,7 +152,7 @@ def from_torch(scheduler: LRScheduler) -> list[Schedule]:
 
 def _open_loop(function: str, scheduler: Any) -> None:
     rule = "a torch learning-rate scheduler"
-    if isinstance(scheduler, torch_schedulers.ReduceLROnPlateau):
+    if isinstance(scheduler, torch_lr.ReduceLROnPlateau):
         rule += " without a metric; the rate of ReduceLROnPlateau depends on the metric that it is "
         rule += "shown, and has no closed form"
     elif isinstance(scheduler, LRScheduler):
@@ -180,10 +163,12 @@ def _open_loop(function: str, scheduler: Any) -> None:
 def _factor_of_initial(scheduler: Any, i: int) -> Schedule:
     """The schedule as a factor of group i's `initial_lr`."""
     initial = float(scheduler.optimizer.param_groups[i]["initial_lr"])
-    if type(scheduler) is torch_schedulers.SequentialLR:
-        return Sequential(_parts(scheduler, i, initial, _STARTS_ANEW), scheduler._milestones)
-    if type(scheduler) is torch_schedulers.ChainedScheduler:
-        return Product(_parts(scheduler, i, initial, _MULTIPLIES))
+    if type(scheduler) is torch_lr.SequentialLR:
+        return schedules.Sequential(
+            _parts(scheduler, i, initial, _STARTS_ANEW), scheduler._milestones
+        )
+    if type(scheduler) is torch_lr.ChainedScheduler:
+        return schedules.Product(_parts(scheduler, i, initial, _MULTIPLIES))
     base = float(scheduler.base_lrs[i])
     form = _closed_form(scheduler, i)
     return form if base == initial else (base / initial) * form
@@ -203,33 +188,24 @@ def _parts(scheduler: Any, i: int, initial: float, sound: AbstractSet[type]) -> 
 
 def _closed_form(scheduler: Any, i: int) -> Schedule:
     """A simple scheduler's formula, as a factor of its own base rate for group i."""
-    form = _CLOSED_FORMS.get(type(scheduler))
-    if form is None:
-        raise _checks.refuse(
-            "from_torch",
-            "scheduler",
-            scheduler,
-            "one of torch's own classes; lrlib.trace records what any other scheduler does",
-            TypeError,
-        )
-    return form(scheduler, i)
+    if type(scheduler) not in _CLOSED_FORMS:
+        rule = "one of torch's own classes; lrlib.trace records what any other scheduler does"
+        raise _checks.refuse("from_torch", "scheduler", scheduler, rule, TypeError)
+    return _CLOSED_FORMS[type(scheduler)](scheduler, i)
 
 
 def _relative(scheduler: Any, i: int, rate: float) -> float:
     """An absolute rate as a factor of the base; both 0 is the constant 0."""
     base = float(scheduler.base_lrs[i])
-    if base == 0:
-        if rate == 0:
-            return 0.0
-        raise _checks.refuse(
-            "from_torch", "scheduler", scheduler, "on a base rate above 0, or it has no factors"
-        )
-    return float(rate) / base
+    if base == 0 and rate != 0:
+        rule = "on a base rate above 0, or it has no factors"
+        raise _checks.refuse("from_torch", "scheduler", scheduler, rule)
+    return float(rate) / base if base else 0.0
 
 
 def _custom(function: Callable[[int], float]) -> Schedule:
     inner = getattr(function, "func", function)  # `to_torch` wraps a schedule
-    return inner if isinstance(inner, Schedule) else Custom(function)
+    return inner if isinstance(inner, Schedule) else schedules.Custom(function)
 
 
 def _cyclic(s: Any, i: int) -> Schedule:
@@ -237,20 +213,20 @@ def _cyclic(s: Any, i: int) -> Schedule:
     scale = {"triangular2": "halving", "exp_range": "exponential"}.get(s.mode, "constant")
     high = _relative(s, i, s.max_lrs[i])
     if s._scale_fn_custom is None:
-        return Cyclic(1.0, high, up, period - up, scale, s.gamma)
-    triangle = Cyclic(0.0, 1.0, up, period - up)
+        return schedules.Cyclic(1.0, high, up, period - up, scale, s.gamma)
+    triangle = schedules.Cyclic(0.0, 1.0, up, period - up)
 
     def factor(step: int) -> float:
         x = 1 + step // period if s.scale_mode == "cycle" else step
         return 1.0 + (high - 1.0) * triangle(step) * float(s._scale_fn_custom(x))
 
-    return Custom(factor)
+    return schedules.Custom(factor)
 
 
 def _one_cycle(s: Any, i: int) -> Schedule:
     group = s.optimizer.param_groups[i]
     peak = float(group["max_lr"])
-    form = OneCycle(
+    form = schedules.OneCycle(
         steps=s.total_steps,
         peak_at=(s._schedule_phases[0]["end_step"] + 1) / s.total_steps,
         start=float(group["initial_lr"]) / peak,
@@ -264,43 +240,43 @@ def _one_cycle(s: Any, i: int) -> Schedule:
 def _swa(s: Any, i: int) -> Schedule:
     end = _relative(s, i, s.optimizer.param_groups[i]["swa_lr"])
     if s.anneal_epochs == 0:
-        return Constant(end)
+        return schedules.Constant(end)
     # The strategy's name is not kept by every torch; its function is.
     if s.anneal_func(0.25) == 0.25:
-        return Linear(1.0, end, s.anneal_epochs)
-    return Cosine(s.anneal_epochs, end)
+        return schedules.Linear(1.0, end, s.anneal_epochs)
+    return schedules.Cosine(s.anneal_epochs, end)
 
 
 _CLOSED_FORMS: dict[type, Callable[[Any, int], Schedule]] = {
-    torch_schedulers.LambdaLR: lambda s, i: _custom(s.lr_lambdas[i]),
-    torch_schedulers.MultiplicativeLR: lambda s, i: Multiplicative(s.lr_lambdas[i]),
-    torch_schedulers.StepLR: lambda s, i: StepDecay(s.step_size, s.gamma),
-    torch_schedulers.MultiStepLR: lambda s, i: MultiStep(tuple(s.milestones.elements()), s.gamma),
-    torch_schedulers.ConstantLR: lambda s, i: Piecewise([(s.total_iters, s.factor), (1, 1.0)]),
-    torch_schedulers.LinearLR: lambda s, i: Linear(s.start_factor, s.end_factor, s.total_iters),
-    torch_schedulers.ExponentialLR: lambda s, i: Exponential(s.gamma),
-    torch_schedulers.PolynomialLR: lambda s, i: Polynomial(s.total_iters, s.power),
-    torch_schedulers.CosineAnnealingLR: lambda s, i: Cosine(
+    torch_lr.LambdaLR: lambda s, i: _custom(s.lr_lambdas[i]),
+    torch_lr.MultiplicativeLR: lambda s, i: schedules.Multiplicative(s.lr_lambdas[i]),
+    torch_lr.StepLR: lambda s, i: schedules.StepDecay(s.step_size, s.gamma),
+    torch_lr.MultiStepLR: lambda s, i: schedules.MultiStep(tuple(s.milestones.elements()), s.gamma),
+    torch_lr.ConstantLR: lambda s, i: schedules.Piecewise([(s.total_iters, s.factor), (1, 1.0)]),
+    torch_lr.LinearLR: lambda s, i: schedules.Linear(s.start_factor, s.end_factor, s.total_iters),
+    torch_lr.ExponentialLR: lambda s, i: schedules.Exponential(s.gamma),
+    torch_lr.PolynomialLR: lambda s, i: schedules.Polynomial(s.total_iters, s.power),
+    torch_lr.CosineAnnealingLR: lambda s, i: schedules.Cosine(
         s.T_max, _relative(s, i, s.eta_min), periodic=True
     ),
-    torch_schedulers.CosineAnnealingWarmRestarts: lambda s, i: CosineRestarts(
+    torch_lr.CosineAnnealingWarmRestarts: lambda s, i: schedules.CosineRestarts(
         s.T_0, s.T_mult, _relative(s, i, s.eta_min)
     ),
-    torch_schedulers.CyclicLR: _cyclic,
-    torch_schedulers.OneCycleLR: _one_cycle,
+    torch_lr.CyclicLR: _cyclic,
+    torch_lr.OneCycleLR: _one_cycle,
     SWALR: _swa,
 }
 
 # The parts of a chain whose product is what torch computes: each multiplies the rate that it finds,
 # whoever set it. The others assign, or go from the rate towards an end of their own.
 _MULTIPLIES = {
-    torch_schedulers.StepLR,
-    torch_schedulers.MultiStepLR,
-    torch_schedulers.ExponentialLR,
-    torch_schedulers.MultiplicativeLR,
-    torch_schedulers.ConstantLR,
-    torch_schedulers.LinearLR,
-    torch_schedulers.PolynomialLR,
+    torch_lr.StepLR,
+    torch_lr.MultiStepLR,
+    torch_lr.ExponentialLR,
+    torch_lr.MultiplicativeLR,
+    torch_lr.ConstantLR,
+    torch_lr.LinearLR,
+    torch_lr.PolynomialLR,
 }
 # The parts of a sequence that begin at a rate of their own when their turn comes.
-_STARTS_ANEW = _CLOSED_FORMS.keys() - {torch_schedulers.MultiplicativeLR, SWALR}
+_STARTS_ANEW = _CLOSED_FORMS.keys() - {torch_lr.MultiplicativeLR, SWALR}

@@ -146,11 +146,15 @@ def _piece(owner: str, name: str, value: Any) -> tuple[int, float]:
     return steps, _checks.number(owner, f"{name}: factor", pair[1])
 
 
+def _in_order(owner: str, name: str, value: Any) -> tuple[int, ...]:
+    return tuple(sorted(each(integer)(owner, name, value)))
+
+
 Schedules = Annotated[
     tuple["Schedule", ...] | Sequence["Schedule"],
     each(partial(instance, kind=Schedule, rule="schedules, such as Cosine(steps=100)"), least=1),
 ]
-Milestones = Annotated[tuple[int, ...] | Sequence[int], each(integer)]
+Milestones = Annotated[tuple[int, ...] | Sequence[int], _in_order]
 Joints = Annotated[tuple[int, ...] | Sequence[int], each(partial(integer, low=1))]
 Pieces = Annotated[
     tuple[tuple[int, float], ...] | Sequence[tuple[int, float]], each(_piece, least=1)
@@ -208,10 +212,6 @@ class MultiStep(Schedule):
 
     milestones: Milestones
     gamma: Factor = 0.1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "milestones", tuple(sorted(self.milestones)))
 
     def factor(self, t: Steps) -> Factors:
         passed = np.searchsorted(np.array(self.milestones, dtype=np.int64), t, side="right")
@@ -425,20 +425,17 @@ class OneCycle(Schedule):
 
     def factor(self, t: Steps) -> Factors:
         peak = self.peak_at * self.steps - 1.0
-        corners, values = [0.0, peak], [self.start, 1.0]
-        if self.three_phase:
-            corners.append(2.0 * peak)
-            values.append(self.start)
-        corners.append(float(self.steps - 1))
-        values.append(self.end)
+        middle = [(2.0 * peak, self.start)] if self.three_phase else []
+        legs = [(0.0, self.start), (peak, 1.0), *middle, (self.steps - 1.0, self.end)]
+        corners, values = np.array(legs).T
         # Which leg, by torch's rule: a step on a corner still belongs to the leg that ends there.
-        leg = np.clip(np.searchsorted(corners[1:-1], t, side="left"), 0, len(corners) - 2)
-        begin, finish = np.array(corners)[leg], np.array(corners)[leg + 1]
+        leg = np.searchsorted(corners[1:-1], t, side="left")
+        begin, finish = corners[leg], corners[leg + 1]
         length = np.where(finish > begin, finish - begin, 1.0)
         done = np.where(finish > begin, np.minimum((t - begin) / length, 1.0), 1.0)
         if self.shape == "cosine":
             done = (1.0 - np.cos(math.pi * done)) / 2.0
-        return np.array(values)[leg] * (1.0 - done) + np.array(values)[leg + 1] * done
+        return values[leg] * (1.0 - done) + values[leg + 1] * done
 
 
 @dataclass(frozen=True)
@@ -490,9 +487,8 @@ class Piecewise(Schedule):
 
 
 def _numbers(owner: str, returned: list[Any]) -> Factors:
-    return _checks.array(
-        owner, "function", returned, "a function of the step that returns a number"
-    )
+    rule = "a function of the step that returns a number"
+    return _checks.array(owner, "function", returned, rule)
 
 
 # --- Your own rule -----------------------------------------------------------------------------

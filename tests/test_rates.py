@@ -159,7 +159,7 @@ def test_a_composite_equals_trace_or_names_the_part_that_interferes(name: str) -
         names = st.lists(st.sampled_from(sorted(allowed)), min_size=1, max_size=4)
         return names.flatmap(composed)
 
-    @settings(max_examples=200)
+    @settings(max_examples=100)
     @given(parts(sound) | parts(SIMPLE), base_rates)
     def check(drawn, lrs) -> None:
         names, make = drawn

@@ -342,7 +342,7 @@ anything = st.recursive(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(st.one_of(*DRAWN.values()), st.data())
 def test_any_value_for_any_field_is_named_or_gives_a_sound_schedule(schedule, data) -> None:
     names = [field.name for field in fields(schedule)]
@@ -359,6 +359,7 @@ def test_any_value_for_any_field_is_named_or_gives_a_sound_schedule(schedule, da
     assert not refused or refused.startswith(starts)
 
 
+@pytest.mark.slow
 def test_importing_lrlib_loads_nothing_heavy() -> None:
     heavy = ["matplotlib", "pandas", "sklearn", "torchvision", "joblib", "scipy", "IPython"]
     code = f"import sys, lrlib; print([m for m in {heavy} if m in sys.modules])"

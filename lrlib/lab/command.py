@@ -11,6 +11,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ MODELS: dict[str, Callable[[tuple[int, int, int], int], nn.Module]] = {
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "sgd": torch.optim.SGD,
-    "nesterov": torch.optim.SGD,
+    "nesterov": partial(torch.optim.SGD, nesterov=True),
     "rmsprop": torch.optim.RMSprop,
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
@@ -154,7 +155,7 @@ def _train(folder: Path, settings: dict[str, Any], resume: bool = False) -> int:
                 f"--resume {folder}"
             )
         folder.mkdir(parents=True, exist_ok=True)
-        _write(folder / "settings.json", [json.dumps(settings, indent=1)])
+        _write(folder / "settings.json", [settings], indent=1)
         save_checkpoint(checkpoint, model, optimizer, history)
     saved, total = history.epochs, settings["epochs"]
     print(f"{data!r} on {data.train.x.device}; the run's folder: {folder}")
@@ -164,9 +165,9 @@ def _train(folder: Path, settings: dict[str, Any], resume: bool = False) -> int:
                 history = fit(model, data, optimizer, epochs=saved + 1, history=history, **plan)
                 save_checkpoint(checkpoint, model, optimizer, history)
                 saved = history.epochs
-                epochs = _log(history)
-                _write(folder / "log.jsonl", map(json.dumps, epochs))
-                bar.write(_format_epoch(epochs[-1], total))
+                log = _log(history)
+                _write(folder / "log.jsonl", log)
+                bar.write(_EPOCH.format(total=total, **log[-1]))
                 bar.update()
     except KeyboardInterrupt:
         print(f"\nStopped; saved after epoch {saved} of {total}. Continue with:")
@@ -175,6 +176,12 @@ def _train(folder: Path, settings: dict[str, Any], resume: bool = False) -> int:
     test = evaluate(model, data.test)
     print(f"test: loss {test.loss:.4f}, accuracy {test.accuracy:.2%}")
     return 0
+
+
+_EPOCH = (
+    "epoch {epoch}/{total}: rate {lr:.3g}, training loss {train_loss:.4f}, "
+    "validation loss {validation_loss:.4f}, accuracy {validation_accuracy:.2%}"
+)
 
 
 def _log(history: History) -> list[dict[str, Any]]:
@@ -190,14 +197,6 @@ def _log(history: History) -> list[dict[str, Any]]:
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def _format_epoch(line: dict[str, Any], total: int) -> str:
-    return (
-        f"epoch {line['epoch']}/{total}: rate {line['lr']:.3g}, "
-        f"training loss {line['train_loss']:.4f}, validation loss {line['validation_loss']:.4f}, "
-        f"accuracy {line['validation_accuracy']:.2%}"
-    )
-
-
 def _network(settings: dict[str, Any], data: Dataset) -> nn.Module:
     name, shape = settings["model"], data.shape
     if name == "resnet34" and shape != (3, 32, 32):
@@ -209,7 +208,7 @@ def _network(settings: dict[str, Any], data: Dataset) -> nn.Module:
 def _optimizer(settings: dict[str, Any], model: nn.Module) -> Optimizer:
     name, options = settings["optimizer"], {key: settings[key] for key in ("lr", "weight_decay")}
     if name in ("sgd", "nesterov"):
-        options |= {"momentum": settings["momentum"], "nesterov": name == "nesterov"}
+        options["momentum"] = settings["momentum"]
     optimizer = OPTIMIZERS[name](model.parameters(), **options)
     if settings["keep"] == 1:
         return optimizer
@@ -245,6 +244,6 @@ def _settings_of(folder: Path, expected: Iterable[str]) -> dict[str, Any]:
     return settings
 
 
-def _write(path: Path, lines: Iterable[str]) -> None:
+def _write(path: Path, records: Iterable[dict[str, Any]], **style: Any) -> None:
     with atomic_write(path) as file:
-        file.write("".join(f"{line}\n" for line in lines).encode())
+        file.writelines(f"{json.dumps(record, **style)}\n".encode() for record in records)

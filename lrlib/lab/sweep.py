@@ -25,7 +25,7 @@ from lrlib._checks import Factor, Seed, Share
 from lrlib.lab.data import Dataset, Split
 from lrlib.lab.models import seeded
 from lrlib.lab.training import batch_order, watched
-from lrlib.lr_dropout import restore_dropped
+from lrlib.lr_dropout import LRDropout, restore_dropped
 from lrlib.param_groups import match_names
 from lrlib.plateau import PlateauRule
 from lrlib.rates import set_lr
@@ -141,10 +141,7 @@ class SweepResult:
         """What a contest compares: each run's final loss and accuracy on "validation" or "test"."""
         if _checks.one_of("validation", "test")("scores", "split", split) == "test":
             return {"loss": self.test_loss, "accuracy": self.test_accuracy}
-        return {
-            "loss": self.validation_loss[:, -1],
-            "accuracy": self.validation_accuracy[:, -1],
-        }
+        return {"loss": self.validation_loss[:, -1], "accuracy": self.validation_accuracy[:, -1]}
 
 
 def fit_many(
@@ -198,43 +195,34 @@ def fit_many(
         rule = f"a tensor with {len(checked)} rows"
         raise _checks.refuse("fit_many", "initial", initial, rule)
     _refuse_unsuitable(optimizer)
-    settings = (epochs, batch_size, optimizer, validate, test)
+    train = partial(_fit_stack, model_fn, data, epochs, batch_size, optimizer, validate, test)
     if shard_size is None:
-        return _fit_stack(model_fn, data, checked, initial, *settings)
+        return train(checked, initial)
     import joblib
 
     size = _checks.integer("fit_many", "shard_size", shard_size, low=1)
     shards = [slice(start, start + size) for start in range(0, len(checked), size)]
     parts = joblib.Parallel()(
-        joblib.delayed(_fit_stack)(
-            model_fn, data, checked[shard], None if initial is None else initial[shard], *settings
-        )
+        joblib.delayed(train)(checked[shard], None if initial is None else initial[shard])
         for shard in shards
     )
-    return _joined(parts)
-
-
-def _joined(parts: Sequence[SweepResult]) -> SweepResult:
-    columns: dict[str, list[Any]] = {
-        one.name: [getattr(part, one.name) for part in parts] for one in fields(SweepResult)
+    joined = {
+        one.name: np.concatenate([getattr(part, one.name) for part in parts])
+        for one in fields(SweepResult)[1:-1]
     }
-    return SweepResult(
-        runs=tuple(run for part in columns.pop("runs") for run in part),
-        weights=torch.cat(columns.pop("weights")),
-        **{name: np.concatenate(arrays) for name, arrays in columns.items()},
-    )
+    return SweepResult(checked, weights=torch.cat([part.weights for part in parts]), **joined)
 
 
 def _fit_stack(
     model_fn: Callable[[], nn.Module],
     data: Dataset,
-    runs: tuple[Run, ...],
-    initial: Tensor | None,
     epochs: int,
     batch_size: int,
     optimizer: MakeOptimizer,
     validate: str,
     test: bool,
+    runs: tuple[Run, ...],
+    initial: Tensor | None,
 ) -> SweepResult:
     x, y = data.train
     stack = _Stack(model_fn, [run.seed for run in runs], y.device)
@@ -242,78 +230,45 @@ def _fit_stack(
         stack.start_from(initial)
     update = _Update(optimizer, stack.weights)
     scales = stack.scales([run.scales for run in runs])
+    # Learning-rate dropout, for the runs that have it: each with its own random numbers.
+    masked = [
+        (row, run.keep, torch.Generator(y.device).manual_seed(run.seed))
+        for row, run in enumerate(runs)
+        if run.keep < 1
+    ]
     per_epoch = data.steps_per_epoch(batch_size)
     factors = np.stack([run.schedule.lrs(1.0, epochs * per_epoch) for run in runs], axis=1)
-    rates = _BaseRates(runs)
-    masks = _Masks(runs, y.device)
+    base_lrs = np.array([run.base_lr for run in runs])
+    # A plateau rule moves all of its runs at once.
+    rules = {run.plateau for run in runs if run.plateau}
+    rows = {rule: [row for row, run in enumerate(runs) if run.plateau == rule] for rule in rules}
+    states = {rule: rule.start(base_lrs[chosen]) for rule, chosen in rows.items()}
     train_loss, validation_loss, validation_accuracy, lr = np.full((4, len(runs), epochs), np.nan)
     for epoch in range(epochs):
         total = torch.zeros(len(runs), device=y.device)
-        planned = factors[epoch * per_epoch : (epoch + 1) * per_epoch] * rates.now
+        planned = factors[epoch * per_epoch : (epoch + 1) * per_epoch] * base_lrs
         lrs = torch.from_numpy(planned).float().to(y.device).unsqueeze(2)  # [steps, runs, 1]
-        for step, chosen in enumerate(_batches(runs, len(y), batch_size, epoch, y.device)):
-            flat = chosen.reshape(-1)
-            inputs = x.index_select(0, flat).unflatten(0, chosen.shape)
-            loss = _cross_entropy(stack(inputs), y.index_select(0, flat).view(chosen.shape))
+        for step, batch in enumerate(_batches(runs, len(y), batch_size, epoch, y.device)):
+            flat = batch.reshape(-1)
+            inputs = x.index_select(0, flat).unflatten(0, batch.shape)
+            loss = _cross_entropy(stack(inputs), y.index_select(0, flat).view(batch.shape))
             update.step(stack.gradients(loss), lrs[step] * scales)
-            masks.restore(stack, update.old)
-            total += loss.detach() * chosen.shape[1]
+            for row, keep, generator in masked:
+                restore_dropped(stack.parameters(row), update.old[row], keep, generator)
+            total += loss.detach() * batch.shape[1]
         train_loss[:, epoch] = (total / len(y)).cpu().numpy()
         lr[:, epoch] = planned[-1]
         if validate == "epoch" or epoch == epochs - 1:
-            validation_loss[:, epoch], validation_accuracy[:, epoch] = stack.evaluate(
-                data.validation
-            )
-            rates.after(validation_loss[:, epoch], validation_accuracy[:, epoch])
+            metrics = stack.evaluate(data.validation)
+            validation_loss[:, epoch], validation_accuracy[:, epoch] = metrics
+            for rule, chosen in rows.items():
+                states[rule] = rule.step(states[rule], watched(rule, *metrics)[chosen])
+                base_lrs[chosen] = states[rule].lr
     test_loss, test_accuracy = (
         stack.evaluate(data.test) if test else np.full((2, len(runs)), np.nan)
     )
-    return SweepResult(
-        runs,
-        train_loss,
-        validation_loss,
-        validation_accuracy,
-        test_loss,
-        test_accuracy,
-        lr,
-        stack.weights,
-    )
-
-
-class _BaseRates:
-    """Each run's base rate `now`, [runs]: it stays, unless the run has a plateau rule."""
-
-    def __init__(self, runs: Sequence[Run]) -> None:
-        self.now = np.array([run.base_lr for run in runs])
-        rows: dict[PlateauRule, list[int]] = {}
-        for row, run in enumerate(runs):
-            if run.plateau:
-                rows.setdefault(run.plateau, []).append(row)
-        self._rows = rows
-        self._states = {rule: rule.start(self.now[chosen]) for rule, chosen in rows.items()}
-
-    def after(self, loss: Floats, accuracy: Floats) -> None:
-        """Lets every rule see its runs' validation metric."""
-        for rule, chosen in self._rows.items():
-            metric = watched(rule, loss, accuracy)[chosen]
-            self._states[rule] = rule.step(self._states[rule], metric)
-            self.now[chosen] = self._states[rule].lr
-
-
-class _Masks:
-    """Learning-rate dropout for the runs that have it, each with its own random numbers."""
-
-    def __init__(self, runs: Sequence[Run], device: torch.device) -> None:
-        self._masked = [
-            (row, run.keep, torch.Generator(device).manual_seed(run.seed))
-            for row, run in enumerate(runs)
-            if run.keep < 1
-        ]
-
-    def restore(self, stack: _Stack, old: Tensor) -> None:
-        """Gives the dropped coordinates their values in `old`, [runs, parameters]."""
-        for row, keep, generator in self._masked:
-            restore_dropped(stack.parameters(row), old[row], keep, generator)
+    curves = (train_loss, validation_loss, validation_accuracy)
+    return SweepResult(runs, *curves, test_loss, test_accuracy, lr, stack.weights)
 
 
 def _batches(
@@ -357,15 +312,14 @@ class _Update:
 
 def _refuse_unsuitable(make: MakeOptimizer) -> None:
     """Tries the optimizer on two small runs: together they must move as each does alone."""
-    generator = torch.Generator().manual_seed(0)
-    start, *gradients = torch.randn((4, 2, 3), generator=generator)
+    start, *gradients = torch.randn((4, 2, 64), generator=torch.Generator().manual_seed(0))
     rates = [torch.tensor([[0.5], [0.125]]) * factor for factor in (1.0, 0.5, 0.25)]
 
-    def together() -> Tensor:
-        weights = start.clone()
+    def together(rows: list[int]) -> Tensor:
+        weights = start[rows]
         update = _Update(make, weights)
         for gradient, lrs in zip(gradients, rates, strict=True):
-            update.step(gradient, lrs)
+            update.step(gradient[rows], lrs[rows])
         return weights
 
     def alone(row: int) -> Tensor:
@@ -378,17 +332,20 @@ def _refuse_unsuitable(make: MakeOptimizer) -> None:
         return weight
 
     try:
-        first, again = together(), together()
+        both, twins = together([0, 1]), together([0, 0])
         apart = torch.stack([alone(0), alone(1)])
+        optimizer = make([start])
     except Exception as error:
         raise ValueError(
             "fit_many(optimizer): must make a torch optimizer when it is called with parameters, "
             f"such as functools.partial(torch.optim.SGD, momentum=0.9); trying it gave: {error}"
         ) from error
-    # One with random numbers of its own can't be compared.
-    if torch.equal(first, again) and not torch.allclose(first, apart, 1e-4, 1e-6):
+    # One that moves the same run in two ways draws random numbers of its own: not comparable.
+    comparable = torch.allclose(twins[0], twins[1], 1e-4, 1e-6)
+    different = comparable and not torch.allclose(both, apart, 1e-4, 1e-6)
+    if different or isinstance(optimizer, LRDropout):
         raise ValueError(
-            f"fit_many(optimizer): {type(make([start])).__name__} must take steps that are "
+            f"fit_many(optimizer): {type(optimizer).__name__} must take steps that are "
             "proportional to the rate and treat every coordinate alone, or runs can't share it; "
             "use `fit` for each run (learning-rate dropout is Run(keep=…))"
         )
@@ -404,55 +361,47 @@ class _Stack:
         self, model_fn: Callable[[], nn.Module], seeds: Sequence[int], device: torch.device
     ) -> None:
         rows: dict[int, Tensor] = {}
-        shapes: dict[str, torch.Size] | None = None
         for seed in dict.fromkeys(seeds):
             model = seeded(model_fn, seed)
             _refuse_unstackable(model)
-            parameters = dict(model.named_parameters())
-            found = {name: weight.shape for name, weight in parameters.items()}
-            if shapes not in (None, found):
+            rows[seed] = nn.utils.parameters_to_vector(model.parameters()).detach()
+            shapes = {name: weight.shape for name, weight in model.named_parameters()}
+            if seed == seeds[0]:
+                self._shapes = shapes
+            elif shapes != self._shapes:
                 raise ValueError("fit_many(model_fn): must return the same layers at every call")
-            shapes = found
-            rows[seed] = torch.cat([w.detach().reshape(-1) for w in parameters.values()])
-        assert shapes is not None
         self.weights = torch.stack([rows[seed] for seed in seeds]).to(device)
-        sizes = [shape.numel() for shape in shapes.values()]
+        self._views = {name: w.requires_grad_() for name, w in self._split(self.weights).items()}
         self._gradients = torch.empty_like(self.weights)
-        views, self._gradient_views = (
-            [
-                part.view(len(seeds), *shape).detach()
-                for shape, part in zip(shapes.values(), flat.split(sizes, dim=1), strict=True)
-            ]
-            for flat in (self.weights, self._gradients)
-        )
-        self._views = {
-            name: view.requires_grad_() for name, view in zip(shapes, views, strict=True)
-        }
-        self._shapes = shapes
+        self._gradient_views = list(self._split(self._gradients).values())
         self._forward = _stacked_forward(model)
+
+    def _split(self, flat: Tensor) -> dict[str, Tensor]:
+        """Views of [R, P] by the parameters' names, each [R, *shape]."""
+        parts = flat.split([shape.numel() for shape in self._shapes.values()], dim=1)
+        return {
+            name: part.view(len(flat), *shape).detach()
+            for (name, shape), part in zip(self._shapes.items(), parts, strict=True)
+        }
 
     @torch.no_grad()
     def start_from(self, initial: Tensor) -> None:
         """Replaces the weights of all runs."""
         if initial.shape != self.weights.shape:
-            expected = tuple(self.weights.shape)
-            raise _checks.refuse(
-                "fit_many", "initial", tuple(initial.shape), f"of shape {expected}"
-            )
+            rule = f"of shape {tuple(self.weights.shape)}"
+            raise _checks.refuse("fit_many", "initial", tuple(initial.shape), rule)
         self.weights.copy_(initial)
 
     def scales(self, wanted: Sequence[Mapping[str, float] | None]) -> Tensor | float:
         """Each weight's factor of its run's rate, [R, P]; just 1 where no run asks for any."""
         if not any(wanted):
             return 1.0
-        rows = []
-        for scales in wanted:
-            patterns = scales or {"*": 1.0}
-            matched = match_names("Run(scales)", self._shapes, patterns)
-            sizes = torch.tensor([shape.numel() for shape in self._shapes.values()])
-            factors = torch.tensor([patterns[matched[name]] for name in self._shapes])
-            rows.append(factors.repeat_interleave(sizes))
-        return torch.stack(rows).to(self.weights.device)
+        factors = torch.ones_like(self.weights)
+        views = self._split(factors)
+        for row, scales in enumerate(wanted):
+            for name, pattern in match_names("Run(scales)", views, scales or {"*": 1}).items():
+                views[name][row] = scales[pattern] if scales else 1.0
+        return factors
 
     def parameters(self, row: int) -> list[Tensor]:
         """The weights of one run, as its network has them."""
@@ -468,8 +417,7 @@ class _Stack:
         The same memory at every call: copied once, into the rows that the update reads.
         """
         gradients = torch.autograd.grad(losses.sum(), list(self._views.values()))
-        for view, gradient in zip(self._gradient_views, gradients, strict=True):
-            view.copy_(gradient)
+        torch._foreach_copy_(self._gradient_views, gradients)
         return self._gradients
 
     @torch.no_grad()
@@ -498,9 +446,8 @@ def _refuse_unstackable(model: nn.Module) -> None:
         elif next(module.buffers(recurse=False), None) is not None:
             reason = "its buffers are not weights"
         if reason:
-            raise ValueError(
-                f"fit_many(model_fn): {name or 'the model'} ({kind}) can't be stacked: {reason}"
-            )
+            layer = f"{name or 'the model'} ({kind})"
+            raise ValueError(f"fit_many(model_fn): {layer} can't be stacked: {reason}")
     for name, weight in model.named_parameters():
         if weight.dtype != torch.float32 or not weight.requires_grad:
             rule = "must be float32 and require a gradient"
@@ -509,27 +456,17 @@ def _refuse_unstackable(model: nn.Module) -> None:
 
 Forward = Callable[[dict[str, Tensor], Tensor, bool], Tensor]
 
-_ELEMENTWISE = (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.GELU, nn.SiLU, nn.LeakyReLU, nn.ELU, nn.Identity)
-
 
 def _stacked_forward(model: nn.Module) -> Forward:
     """The forward pass of all runs: layer by layer where each is known, else by `torch.func`."""
-    if isinstance(model, nn.Sequential) and all(
-        type(layer) in _STACKED or isinstance(layer, _ELEMENTWISE) for layer in model
-    ):
-        layers = list(model.named_children())
+    if isinstance(model, nn.Sequential) and all(type(layer) in _STACKED for layer in model):
+        layers = [(name, layer, _STACKED[type(layer)]) for name, layer in model.named_children()]
 
         def layerwise(weights: dict[str, Tensor], x: Tensor, shared: bool) -> Tensor:
             runs = len(next(iter(weights.values())))
             h = x.unsqueeze(0).expand(runs, *x.shape) if shared else x
-            for name, layer in layers:
-                stacked = _STACKED.get(type(layer))
-                if stacked is None:
-                    h = layer(h)
-                else:
-                    h = stacked(
-                        layer, h, weights.get(f"{name}.weight"), weights.get(f"{name}.bias")
-                    )
+            for name, layer, stacked in layers:
+                h = stacked(layer, h, weights.get(f"{name}.weight"), weights.get(f"{name}.bias"))
             return h
 
         return layerwise
@@ -589,13 +526,13 @@ def _flatten(layer: Any, h: Tensor, weight: Any, bias: Any) -> Tensor:
     return h.flatten(layer.start_dim + 1, layer.end_dim if layer.end_dim < 0 else layer.end_dim + 1)
 
 
-def _per_sample(layer: Any, h: Tensor, weight: Any, bias: Any) -> Tensor:
-    return layer(h.flatten(0, 1)).unflatten(0, h.shape[:2])
+def _elementwise(layer: Any, h: Tensor, weight: Any, bias: Any) -> Tensor:
+    return layer(h)
 
 
+_ELEMENTWISE = (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.GELU, nn.SiLU, nn.LeakyReLU, nn.ELU, nn.Identity)
 _STACKED: dict[type, Callable[[Any, Tensor, Any, Any], Tensor]] = {
     nn.Linear: _linear,
     nn.Flatten: _flatten,
-    nn.MaxPool2d: _per_sample,
-    nn.AvgPool2d: _per_sample,
+    **dict.fromkeys(_ELEMENTWISE, _elementwise),
 }

@@ -107,10 +107,8 @@ def fit(
     batch_size = _checks.integer("fit", "batch_size", batch_size, low=1)
     seed = _checks.seed("fit", seed)
     schedule = Constant() if schedule is None else schedule
-    if not isinstance(schedule, Schedule):
-        raise _checks.refuse("fit", "schedule", schedule, "an lrlib schedule", TypeError)
-    if plateau is not None and not isinstance(plateau, PlateauRule):
-        raise _checks.refuse("fit", "plateau", plateau, "a PlateauRule", TypeError)
+    _checks.instance("fit", "schedule", schedule, kind=Schedule, rule="an lrlib schedule")
+    _checks.instance("fit", "plateau", plateau, kind=PlateauRule | None, rule="a PlateauRule")
     history = History() if history is None else history
     groups = optimizer.param_groups
     base_lrs = [float(group.setdefault("initial_lr", group["lr"])) for group in groups]

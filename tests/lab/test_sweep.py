@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from functools import partial
 
 import numpy as np
@@ -68,8 +69,13 @@ def runs_for(name: str) -> list[Run]:
     ]
 
 
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("name", OPTIMIZERS)
+# The optimizer sees one tensor of weights, whatever the model, so not every optimizer is tried with
+# every model.
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [(name, "mlp") for name in OPTIMIZERS]
+    + [(name, model) for name in ("momentum", "AdamW") for model in MODELS if model != "mlp"],
+)
 def test_equals_fit_run_by_run(name: str, model: str) -> None:
     model_fn, optimizer, runs = MODELS[model], OPTIMIZERS[name], runs_for(name)
     many = fit_many(
@@ -167,8 +173,8 @@ def test_an_optimizer_of_ones_own_equals_fit() -> None:
         torch.testing.assert_close(weights, alone, rtol=2e-3, atol=2e-4)
 
 
-def test_an_optimizer_with_random_numbers_of_its_own_is_taken() -> None:
-    seeds = iter(range(100))
+@pytest.mark.parametrize("seeds", [itertools.count(), itertools.repeat(0)])
+def test_an_optimizer_with_random_numbers_of_its_own_is_taken(seeds) -> None:
     make = lambda w: SignDescent(w, generator=torch.Generator().manual_seed(next(seeds)))
     result = fit_many(MODELS["mlp"], SMALL, [Run(base_lr=0.01)], epochs=1, optimizer=make)
     assert np.isfinite(result.train_loss).all()
@@ -241,7 +247,7 @@ class Wrapped(nn.Module):
     [
         lambda: mlp(64, 24, 10),
         lambda: nn.Sequential(
-            nn.AvgPool2d(2), nn.Flatten(), nn.Linear(16, 8, bias=False), nn.Tanh(), nn.Linear(8, 10)
+            nn.Flatten(2), nn.Flatten(), nn.Linear(64, 8, bias=False), nn.Tanh(), nn.Linear(8, 10)
         ),
     ],
 )
