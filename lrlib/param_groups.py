@@ -80,7 +80,8 @@ def layerwise_decay(
     """A group per layer: `lr` for the last one, times `decay` for each layer below it.
 
     `layers` are name prefixes from input to output; by default the model's children that have
-    trainable parameters, in their order. Howard and Ruder (2018) call it discriminative rates.
+    trainable parameters, in their order. Blocks in one child, as in most transformers, get one
+    rate: name them. Howard and Ruder (2018) call it discriminative rates.
 
     >>> model = nn.Sequential(nn.Linear(64, 32), nn.Linear(32, 16), nn.Linear(16, 10))
     >>> groups = layerwise_decay(model, lr=0.1, decay=0.5)
@@ -110,10 +111,10 @@ def layerwise_decay(
 def split_weight_decay(
     model: nn.Module, weight_decay: float, groups: Sequence[Group] | None = None
 ) -> list[Group]:
-    """Weight decay for matrices and kernels, none for biases and the scales of norms.
+    """Weight decay for tensors of two and more dimensions, none for vectors and scalars.
 
-    Splits each of `groups` in two (by default, all trainable parameters are one): tensors of two
-    and more dimensions decay, vectors and scalars don't. Empty halves are left out.
+    Splits each of `groups` in two (by default, all trainable parameters are one). Biases and the
+    scales of norms don't decay; embeddings and class tokens do, unless `by_name` puts them apart.
 
     >>> groups = split_weight_decay(nn.Linear(64, 10), weight_decay=0.01)
     >>> [(group["name"], group["weight_decay"], len(group["params"])) for group in groups]

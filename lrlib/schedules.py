@@ -238,8 +238,8 @@ class Exponential(Schedule):
 class InverseTime(Schedule):
     """The 1/t law: f(t) = 1 / (1 + decay · t).
 
-    The schedule that is optimal on the noisy quadratic (chapter 1), and the classical choice that
-    meets the conditions of Robbins and Monro (1951). Never ends. torch has no class for it.
+    Optimal on the noisy quadratic with one known curvature (chapter 1), and the classical choice
+    that meets the conditions of Robbins and Monro (1951). Never ends. torch has no class for it.
 
     >>> InverseTime(decay=0.5)([0, 2, 6]).tolist()
     [1.0, 0.5, 0.25]

@@ -97,7 +97,7 @@ QUERIES = {
         f"{PLATEAU}/training",
     ),
     "ValueError: zip() argument 2 is shorter than argument 1": (MUSEUM,),
-    "optimizer must support momentum or beta1 with `cycle_momentum` option enabled": (MUSEUM, GUIDE),
+    "optimizer must support momentum or beta1 with `cycle_momentum` option enabled": (GUIDE,),
 }
 
 
