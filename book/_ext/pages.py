@@ -24,13 +24,14 @@ SETTING = re.compile(r"#explorer-(?P<name>[\w-]+?)\?")
 CHAPTER = re.compile(r"chapters/\d\d-[\w-]+/index")
 
 
-class LinkToSetting(Transform):
+class LinkToSetting(Transform):  # type: ignore[misc]
     """Lets `[text](#explorer-NAME?control=value)` through, which names no anchor of the page."""
 
     # Before MyST looks for the anchor.
     default_priority = 870
 
     def apply(self, **kwargs: Any) -> None:
+        """Takes the mark away by which MyST finds the links that it resolves."""
         for link in self.document.findall(nodes.reference):
             found = SETTING.match(link.get("refuri", ""))
             if link.get("id_link") and found and found["name"] in explorers.NAMES:

@@ -186,7 +186,7 @@ function drawChart(spec, width) {
   const strip = handles.length > 1 ? x(handles[1].x) - x(handles[0].x) : 0;
   const touch = (at, from, width, tall) => draw("rect", { x: at, y: from, width, height: tall, class: "lr-touch" });
   const touched = handles.length
-    ? handles.map((handle) => touch(x(handle.x) - strip / 2, y(handle.y) - 22, strip, 44))
+    ? handles.map((handle) => touch(x(handle.x) - strip / 2, y(handle.y) - 23, strip, 46))
     : grab
       ? [touch(left, top, right - left, bottom - top)]
       : [];

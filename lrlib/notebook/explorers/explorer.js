@@ -96,7 +96,7 @@ function makeControl(control, id, change) {
   // Whole steps to the end, or the thumb would stop before it; `checked` keeps to the limit.
   const low = to(control.min);
   const steps = Math.ceil((to(control.max) - low) / control.step - 1e-6);
-  const high = low + steps * control.step;
+  const high = low + steps * control.step + 1e-9;
   const input = element("input", { id, type: "range", min: low, max: high, step: control.step });
   // Not an <output>: a screen reader hears the value from the slider itself.
   const output = element("span", { class: "lr-value", "aria-hidden": "true" });

@@ -48,7 +48,7 @@ const explorer = {
           x: { label: "learning rate", log: true, min: data.rates[0], max: data.rates.at(-1) },
           y: { log: true, min: 1, max: 100, ticks: [1, 2, 5, 10, 20, 50, 100] },
           lines: order.map(curve),
-          grab: (at) => ({ rate: at }),
+          grab: (at) => ({ rate: data.live ? at : nearest(data.rates, at) }),
           hint: "tap or drag to choose a rate",
           points: found ? [{ x: rate, y: found.error, color: shade, size: 6 }] : [],
           rules: [{ x: rate }],
