@@ -171,6 +171,9 @@ def visit_image(translator: HTML5Translator, node: nodes.image) -> None:
     first = not any("<img" in part for part in translator.body)
     HTML5Translator.visit_image(translator, node)
     if size:
+        # On a phone, the two panels of a wide figure would be too small to read: it scrolls.
+        if size[0] > 700:
+            translator.body[-1] = f'<div class="wide-figure">{translator.body[-1]}</div>'
         tag = f'<img width="{size[0]}" height="{size[1]}"' + ("" if first else ' loading="lazy"')
         translator.body[-1] = translator.body[-1].replace("<img", tag, 1)
 

@@ -155,15 +155,19 @@ class NotebookStatus(SphinxDirective):
     """The table of what `make execute` last saw of every notebook, from book/results."""
 
     def run(self) -> list[nodes.Node]:
-        """A table node."""
-        lines = ["| notebook | executed | seconds | peak MiB | claims | device | Python, torch |"]
-        lines += ["| --- | --- | ---: | ---: | ---: | --- | --- |"]
-        for name, row in last_runs(self).items():
-            page = name.removesuffix(".ipynb")
-            lines.append(
-                f"| {{doc}}`/{page}` | {row['executed']} | {row['seconds']} | {row['peak_mib']} "
-                f"| {row['claims']} | {row['device']} | {row['python']}, {row['torch']} |"
-            )
+        """A paragraph and a table node."""
+        rows = last_runs(self)
+        machines = {
+            f"{r['device']}; Python {r['python']}, torch {r['torch']}" for r in rows.values()
+        }
+        lines = [f"Run on: {' · '.join(sorted(machines))}.", ""]
+        lines += ["| notebook | executed | seconds | peak MiB | claims |"]
+        lines += ["| --- | --- | ---: | ---: | ---: |"]
+        lines += [
+            f"| {{doc}}`/{name.removesuffix('.ipynb')}` | {row['executed']} "
+            f"| {row['seconds']} | {row['peak_mib']} | {row['claims']} |"
+            for name, row in rows.items()
+        ]
         return self.parse_text_to_nodes("\n".join(lines))
 
 

@@ -92,6 +92,17 @@ def own_pages(site: Path) -> list[Path]:
     return sorted(page for page in site.rglob("*.html") if page.name != "404.html")
 
 
+# A picture that keeps its place by its attributes, and is drawn in other proportions.
+LETTERBOXED = """
+[...document.querySelectorAll("article img[width]")].filter(image =>
+  image.clientWidth && !image.closest("picture") && Math.abs(
+    image.clientHeight / image.clientWidth
+    - image.getAttribute("height") / image.getAttribute("width")
+  ) > 0.02
+).map(image => image.getAttribute("src"))
+"""
+
+
 def test_every_page_from_disk_is_whole_on_a_phone_and_asks_no_other_host(
     site: Path, browser: Browser
 ) -> None:
@@ -111,8 +122,14 @@ def test_every_page_from_disk_is_whole_on_a_phone_and_asks_no_other_host(
             "[...document.images].filter(i => !i.naturalWidth).map(i => i.getAttribute('src'))"
         )
         cut = [f"equation cut on the right: {tex}" for tex in page.evaluate(WIDE_EQUATIONS)]
-        seen += [f"{name}: {trouble}" for trouble in (*troubles, *empty, *cut)]
+        bands = [f"bands around {image}" for image in page.evaluate(LETTERBOXED)]
+        seen += [f"{name}: {trouble}" for trouble in (*troubles, *empty, *cut, *bands)]
         troubles.clear()
+        for width in (768, 1024, 1100, 1280):
+            page.set_viewport_size({"width": width, "height": 780})
+            wide = page.evaluate("document.documentElement.scrollWidth")
+            seen += [f"{name} is {wide} pixels wide at {width}"] * (wide > width)
+        page.set_viewport_size({"width": 360, "height": 780})
     page.close()
     assert seen == []
 
@@ -246,9 +263,100 @@ def test_mouse_and_keys_reach_a_setting_and_its_link_shows_the_same(
     assert host.evaluate("host => host.getBoundingClientRect().top") < 200
 
 
+@pytest.mark.parametrize("explorer", HOME)
+def test_a_slider_reaches_its_end_and_a_link_to_the_end_shows_it_there(
+    page: Page, address: str, explorer: str
+) -> None:
+    open_at(page, address, explorer)
+    for slider in page.locator(f"#explorer-{explorer} input[type=range]").all():
+        for key in ("Home", "End"):
+            slider.press(key)
+        assert slider.evaluate("s => s.max - s.value < 1e-6"), slider.get_attribute("id")
+    if explorer == "first-look":
+        assert slider.get_attribute("aria-valuetext") == "3.16"
+
+
+def test_a_link_on_the_same_page_sets_what_it_names_and_nothing_else(
+    page: Page, address: str
+) -> None:
+    open_at(page, address, "noisy-valley", "#explorer-noisy-valley?rate=2.1&step=20")
+    page.evaluate("location.hash = '#explorer-noisy-valley?schedule=inverse'")
+    expect(control(page, "noisy-valley", "schedule")).to_have_value("inverse")
+    now = values(page, "noisy-valley")
+    assert (now["step"], control(page, "noisy-valley", "rate").get_attribute("aria-valuetext")) == (
+        "0",
+        "0.5",
+    )
+    top = "document.getElementById('explorer-noisy-valley').getBoundingClientRect().top"
+    page.evaluate("window.scrollTo(0, 0)")
+    page.evaluate("location.hash = '#explorer-noisy-valley?rate=1'")
+    assert -1 <= page.evaluate(top) < 200
+
+
+@pytest.mark.parametrize("explorer", HOME)
+def test_presets_change_the_picture_and_reset_brings_the_first_one_back(
+    page: Page, address: str, explorer: str
+) -> None:
+    open_at(page, address, explorer)
+    first = picture(page, explorer), values(page, explorer)
+    buttons = page.locator(f"#explorer-{explorer} .lr-presets button").all()
+    assert len(buttons) == 4
+    for button in buttons[:-1]:
+        button.click()
+        assert picture(page, explorer) != first[0], button.inner_text()
+        buttons[-1].click()
+        assert (picture(page, explorer), values(page, explorer)) == first
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("explorer", HOME)
+def test_an_explorer_that_wakes_moves_little_of_what_is_below_it(
+    browser: Browser, address: str, explorer: str, width: int
+) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    # Before it wakes: as if it were never about to be seen.
+    page.add_init_script("window.IntersectionObserver = class { observe() {} disconnect() {} }")
+    page.goto(f"{address}{HOME[explorer]}.html")
+    height = f"document.getElementById('explorer-{explorer}').offsetHeight"
+    page.evaluate("document.querySelectorAll('img').forEach(i => (i.loading = 'eager'))")
+    before = page.evaluate(height)
+    page.evaluate(f"location.hash = '#explorer-{explorer}'")
+    page.locator(f"#explorer-{explorer}.lr-live svg").first.wait_for()
+    assert page.evaluate(height) - before == pytest.approx(0, abs=60)
+    page.close()
+
+
+def test_the_best_rate_is_chosen_in_the_chart_itself(page: Page, address: str) -> None:
+    open_at(page, address, "first-look")
+    plot = page.locator("#explorer-first-look .lr-touch")
+    plot.scroll_into_view_if_needed()
+    box = plot.bounding_box()
+    page.mouse.click(box["x"] + 2, box["y"] + 50)
+    assert control(page, "first-look", "rate").get_attribute("aria-valuetext") == "0.01"
+
+
+def test_a_finger_draws_the_plateaus_metric(browser: Browser, address: str) -> None:
+    context = browser.new_context(
+        viewport={"width": 390, "height": 800}, has_touch=True, is_mobile=True
+    )
+    page = context.new_page()
+    open_at(page, address, "plateau")
+    strip = page.locator("#explorer-plateau .lr-touch").nth(30)
+    strip.scroll_into_view_if_needed()
+    box = strip.bounding_box()
+    assert box["height"] >= 44
+    page.mouse.move(box["x"] + 3, box["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 3 + 3 * box["width"], box["y"] - 40)
+    page.mouse.up()
+    moved = page.locator("[data-handle='33']").get_attribute("aria-valuenow")
+    assert float(moved) > 0.4
+    context.close()
+
+
 def test_play_runs_the_valley_from_its_start(page: Page, address: str) -> None:
     open_at(page, address, "noisy-valley")
-    control(page, "noisy-valley", "step").press("Home")
+    assert values(page, "noisy-valley")["step"] == "0"
     page.get_by_role("button", name="Play").click()
     page.wait_for_timeout(500)
     assert float(values(page, "noisy-valley")["step"]) > 2
@@ -373,11 +481,11 @@ def test_in_jupyterlab_a_key_moves_the_slider_and_the_kernel_trains(
             slider.wait_for(timeout=15_000)
             break
     summary = page.locator(".lr-live .lr-summary")
-    expect(summary).to_contain_text("Rate 0.0316")
+    expect(summary).to_contain_text("Rate 0.562")
     slider.focus()
     page.keyboard.press("ArrowRight")
     # No such rate is in the table: the kernel has trained it.
-    expect(summary).to_contain_text("Rate 0.0355, constant: after 272 steps", timeout=30_000)
+    expect(summary).to_contain_text("Rate 0.631, cosine: after 272 steps", timeout=30_000)
     page.close()
 
 
@@ -388,6 +496,65 @@ def test_search_finds_a_term(page: Page, address: str) -> None:
     page.goto(f"{address}search.html?q=noise+floor")
     page.locator("#search-results li").first.wait_for()
     assert "noise-floor" in page.inner_html("#search-results")
+
+
+def test_what_teaches_stands_before_assignments_and_nothing_is_said_twice(
+    page: Page, address: str
+) -> None:
+    page.goto(f"{address}search.html?q=warmup")
+    results = page.locator("#search-results li")
+    expect(page.locator(".search-summary")).to_contain_text("found")
+    links = [a.get_attribute("href") for a in page.locator("#search-results li > a").all()]
+    last = ["assignment" in link for link in links]
+    assert any(last)
+    assert last == sorted(last)
+    page.goto(f"{address}search.html?q=curvature")
+    results.first.locator(".context").wait_for()
+    assert "\\" not in page.inner_text("#search-results")
+
+
+MARKED = """() => {
+  const at = document.activeElement, card = at.closest(".sd-card");
+  return [at, card, ...at.children].filter(Boolean).some(part => {
+    const { outlineStyle, boxShadow } = getComputedStyle(part);
+    // A card cuts off the outline of what is in it.
+    return (outlineStyle !== "none" && !(part === at && card))
+      || /px/.test(boxShadow.replace(/rgba\\(0, 0, 0, 0\\)( 0px)+/g, ""));
+  });
+}"""
+
+
+@pytest.mark.parametrize("name", ["index", "chapters/01-decay-theory/noise-floor"])
+def test_the_focus_is_seen_wherever_it_is(page: Page, address: str, name: str) -> None:
+    page.goto(f"{address}{name}.html")
+    unseen = []
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement === document.body"):
+            break
+        if not page.evaluate(MARKED):
+            unseen.append(page.evaluate("document.activeElement.outerHTML.slice(0, 120)"))
+    assert unseen == []
+
+
+def test_on_paper_dark_is_light_code_is_open_and_notes_are_on_the_sheet(
+    page: Page, address: str
+) -> None:
+    page.set_viewport_size({"width": 794, "height": 1123})
+    page.emulate_media(color_scheme="dark", media="print")
+    page.goto(f"{address}chapters/01-decay-theory/noise-floor.html")
+    theme = "document.documentElement.dataset.theme"
+    assert page.evaluate(theme) == "dark"
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate(theme) == "light"
+    assert page.locator(".code-fold pre").last.is_visible()
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.evaluate(theme) == "dark"
+    assert not page.locator(".code-fold pre").last.is_visible()
+    page.goto(f"{address}chapters/01-decay-theory/index.html")
+    for note in page.locator("aside.margin").all():
+        box = note.bounding_box()
+        assert box["x"] + box["width"] <= 794
 
 
 def test_code_is_copied(page: Page, address: str) -> None:
@@ -428,7 +595,7 @@ def test_launch_menu_opens_by_keyboard(page: Page, address: str) -> None:
     page.goto(f"{address}chapters/01-decay-theory/noise-floor.html")
     page.get_by_role("button", name="Launch interactive content").focus()
     page.keyboard.press("Enter")
-    page.get_by_role("link", name="Colab").wait_for(state="visible")
+    page.get_by_role("link", name="Colab logo Colab").wait_for(state="visible")
 
 
 @pytest.mark.parametrize("explorer", HOME)

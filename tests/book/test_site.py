@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gzip
+import json
 import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -12,6 +13,7 @@ import pytest
 import yaml
 from bs4 import BeautifulSoup
 from lrbook import patiently
+from pages import plumbing
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,7 +59,8 @@ def test_links_and_anchors_resolve(pages) -> None:
             target = (here.parent / unquote(link.path)).resolve() if link.path else here
             if not target.exists():
                 broken.append(f"{name}: {tag['href']}")
-            elif link.fragment and target in ids and link.fragment not in ids[target]:
+            # A link to an explorer's setting has the setting behind its anchor.
+            elif link.fragment and target in ids and link.fragment.split("?")[0] not in ids[target]:
                 broken.append(f"{name}: {tag['href']} (no such anchor)")
     assert broken == []
 
@@ -188,6 +191,73 @@ def test_every_chapter_has_a_quiz_and_exercises_that_open_without_a_script(pages
                 assert option.summary.get_text(strip=True)
                 assert re.match(r"(Right|No)\. .{10}", option.find_all("p")[-1].get_text())
         assert len(page.select(".admonition.dropdown")) >= 4, name
+
+
+def test_a_notebook_says_how_to_run_it_and_what_its_last_run_was(pages) -> None:
+    runs = json.loads((ROOT / "book/results/notebooks.json").read_text(encoding="utf-8"))
+    for name, page in pages.items():
+        line = page.select_one("article h1 + .run-line")
+        assert bool(line) == (ROOT / f"{name}.ipynb").exists(), name
+        if line:
+            assert [link.get_text() for link in line("a")] == ["Colab", "Binder", ".ipynb"]
+            run = runs.get(f"{name}.ipynb")
+            said = (
+                f"{run['seconds']:.0f} s · last run {run['executed']} · {run['claims']} claims"
+                if run
+                else ""
+            )
+            assert said in line.get_text()
+
+
+def test_a_chapters_narrative_ends_with_the_next_chapter(pages) -> None:
+    chapters = [name for name in pages if re.fullmatch(r"chapters/[\w-]+/index", name)]
+    for name, following in zip(chapters, [*chapters[1:], None], strict=True):
+        link = pages[name].select_one("article .next-chapter a")
+        if following is None:
+            assert link is None
+        else:
+            target = (HTML / name).parent / link["href"]
+            assert target.resolve() == HTML / f"{following}.html"
+            title = pages[following].h1.find(string=True).strip()
+            assert link.get_text().endswith(title)
+
+
+def test_figures_are_seen_and_their_code_can_be_opened(pages) -> None:
+    folds = 0
+    for page in pages.values():
+        for fold in page.select("details.code-fold"):
+            folds += 1
+            said, lines = re.fullmatch(
+                r"Show the (.+) \((\d+) lines\)", fold.summary.get_text()
+            ).groups()
+            assert len(fold.pre.get_text().rstrip().splitlines()) == int(lines)
+            picture = fold.parent.select(".cell_output img")
+            assert (said == "code of this figure") == bool(picture)
+            assert not fold.select("img")
+    assert folds >= 50
+
+
+@pytest.mark.parametrize(
+    ("source", "what"),
+    [
+        ("# Setup: installs lrlib\n%pip install x", "Show the setup"),
+        ("import torch\nfrom lrlib import Cosine", "Show the imports"),
+        ("import torch\ntorch.manual_seed(0)", None),
+        ("fig, axes = figure()\nshow(fig, alt='a')", "Show the code of this figure"),
+        ("def idea():\n    pass\n\n\nshow(fig)", None),
+        ("show(fig)\nclaim('x', True)", None),
+        ("%timeit x", None),
+    ],
+)
+def test_only_plumbing_is_folded(source: str, what: str | None) -> None:
+    assert plumbing(source) == what
+
+
+def test_expanders_in_the_sidebar_have_names(pages) -> None:
+    for name, page in pages.items():
+        names = [one.get("aria-label", "") for one in page.select(".bd-links summary")]
+        assert len(names) == len(set(names)) >= 6, name
+        assert all(re.match(r"Pages of .", one) for one in names), name
 
 
 def test_the_status_page_has_every_notebook(pages) -> None:

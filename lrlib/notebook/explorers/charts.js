@@ -100,6 +100,19 @@ function drawLabels(lines, y, left, top, bottom) {
   return labels.map((label) => draw("text", { x: left, y: label.at + 4, class: "lr-label", fill: color(label.color) }, label.label));
 }
 
+// A point's mark: what it means must not hang on its color alone.
+const marks = {
+  disk: [],
+  cross: [[-1, -0.5], [-0.5, -1], [0, -0.5], [0.5, -1], [1, -0.5], [0.5, 0], [1, 0.5], [0.5, 1], [0, 0.5], [-0.5, 1], [-1, 0.5], [-0.5, 0]],
+  down: [[-1.1, -0.8], [1.1, -0.8], [0, 1.1]],
+};
+
+function drawMark({ mark = "disk", color: name }, x, y, size, attributes) {
+  const corners = marks[mark].map(([right, down]) => [x + size * right, y + size * down]);
+  const shape = corners.length ? ["path", { d: `${path(corners)}Z` }] : ["circle", { cx: x, cy: y, r: size }];
+  return draw(shape[0], { ...shape[1], fill: color(name), ...attributes });
+}
+
 // What the chart shows, in words: the bars, or where each line begins, ends and turns.
 function describe({ title, x, lines = [], bars = [] }) {
   const courses = lines.map((line) => {
@@ -115,7 +128,7 @@ function describe({ title, x, lines = [], bars = [] }) {
 
 // One chart at its size in pixels. `x` and `y` have min and max; what lies outside is cut off.
 function drawChart(spec, width) {
-  const { height = 236, lines = [], bars = [], points = [], rules = [], handles = [] } = spec;
+  const { height = 236, lines = [], bars = [], points = [], rules = [], handles = [], grab } = spec;
   const space = (texts) => 7.8 * Math.max(0, ...texts.map((text) => text.length));
   const named = lines.map((line) => line.label ?? "");
   const left = bars.length ? Math.min(8 + space(bars.map((bar) => bar.label)), width * 0.42) : 52;
@@ -144,16 +157,10 @@ function drawChart(spec, width) {
     rules.map(drawRule),
     lines.filter((line) => line.low).map((line) => drawBand(line, x, y)),
     lines.map((line) => drawLine(line, x, y)),
-    rules.filter((rule) => rule.label).map((rule) => draw("text", { x: left + 6, y: y(rule.y) - 6, class: "lr-note" }, rule.label)),
+    rules.filter((rule) => rule.label).map((rule) => draw("text", { x: right - 6, y: y(rule.y) - 6, "text-anchor": "end", class: "lr-note" }, rule.label)),
   ].flat();
   const drawPoint = (point) =>
-    draw("circle", {
-      cx: clamp(x(point.x), left, right),
-      cy: clamp(y(point.y), top, bottom),
-      r: point.size ?? 4,
-      fill: color(point.color),
-      class: "lr-point",
-    });
+    drawMark(point, clamp(x(point.x), left, right), clamp(y(point.y), top, bottom), point.size ?? 4, { class: "lr-point" });
   const drawBar = (bar, i) => {
     const thick = Math.min(24, row * 0.72);
     const length = x(clamp(bar.value, x.min, x.max)) - left;
@@ -164,12 +171,8 @@ function drawChart(spec, width) {
     ];
   };
   const drawHandle = (handle, i) =>
-    draw("circle", {
-      cx: x(handle.x),
-      cy: y(handle.y),
-      r: 5,
+    drawMark(handle, x(handle.x), y(handle.y), 5.5, {
       class: "lr-handle",
-      fill: color(handle.color),
       tabindex: i === 0 ? 0 : -1,
       role: "slider",
       "aria-label": handle.label,
@@ -179,6 +182,14 @@ function drawChart(spec, width) {
       "aria-valuenow": handle.y.toPrecision(3),
       "data-handle": i,
     });
+  // What a finger may touch: a strip around each handle, or else the whole plot.
+  const strip = handles.length > 1 ? x(handles[1].x) - x(handles[0].x) : 0;
+  const touch = (at, from, width, tall) => draw("rect", { x: at, y: from, width, height: tall, class: "lr-touch" });
+  const touched = handles.length
+    ? handles.map((handle) => touch(x(handle.x) - strip / 2, y(handle.y) - 23, strip, 46))
+    : grab
+      ? [touch(left, top, right - left, bottom - top)]
+      : [];
   // An inner svg cuts off without an id, and ids would have to differ over the whole page.
   const frame = { x: left, y: top - 4, width: right - left, height: bottom - top + 8 };
   const svg = draw(
@@ -189,7 +200,8 @@ function drawChart(spec, width) {
     points.map(drawPoint),
     bars.flatMap(drawBar),
     drawLabels(lines, y, right + 6, top, bottom),
+    touched,
     handles.map(drawHandle),
   );
-  return { ...svg, invert: y.invert };
+  return { ...svg, invert: (across, down) => [x.invert(clamp(across, left, right)), y.invert(down)] };
 }

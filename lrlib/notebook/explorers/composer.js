@@ -136,6 +136,11 @@ function torchCode({ joined, times }, rate) {
 const explorer = {
   name: "composer",
   title: "Compose a schedule",
+  presets: [
+    ["warmup, hold, decay", { main: "Constant", last: "Linear" }],
+    ["restarts", { first: "none", main: "CosineRestarts" }],
+    ["steps", { first: "none", main: "StepDecay" }],
+  ],
   controls(s) {
     const main = Object.hasOwn(parts, s.main) ? s.main : "Cosine";
     const steps = Number(s.steps) > 0 ? Math.min(Number(s.steps), 1000) : 100;

@@ -12,6 +12,8 @@ const range = (name, label, value, min, max, step = 1, more = {}) => ({ kind: "r
 const logRange = (name, label, value, min, max, step = 0.02) => range(name, label, value, min, max, step, { log: true });
 const pick = (name, label, value, options) => ({ kind: "select", name, label, value, options });
 const check = (name, label, value = false) => ({ kind: "check", name, label, value });
+// A button that draws other random numbers: no one looks for a seed.
+const seed = (label) => range("seed", label, 1, 0, 50, 1, { kind: "seed" });
 
 // The value as the control allows it, whatever was given.
 function checked(control, value) {
@@ -83,15 +85,26 @@ function makeControl(control, id, change) {
     field.append(input, label);
     return { field, show: (value) => (input.checked = value) };
   }
+  if (control.kind === "seed") {
+    let now = control.value;
+    const button = element("button", { type: "button", id }, control.label);
+    button.addEventListener("click", () => change({ [control.name]: (now + 1) % (control.max + 1) }));
+    field.append(button);
+    return { field, show: (value) => (now = value) };
+  }
   const [to, from] = control.log ? [Math.log10, (at) => Number((10 ** at).toPrecision(3))] : [(value) => value, (at) => at];
-  const input = element("input", { id, type: "range", min: to(control.min), max: to(control.max), step: control.step });
+  // Whole steps to the end, or the thumb would stop before it; `checked` keeps to the limit.
+  const low = to(control.min);
+  const steps = Math.ceil((to(control.max) - low) / control.step - 1e-6);
+  const high = low + steps * control.step + 1e-9;
+  const input = element("input", { id, type: "range", min: low, max: high, step: control.step });
   // Not an <output>: a screen reader hears the value from the slider itself.
   const output = element("span", { class: "lr-value", "aria-hidden": "true" });
   input.addEventListener("input", () => change({ [control.name]: from(Number(input.value)) }));
   field.append(label, output, input);
   if (control.play) field.append(makePlay(control, input));
   const show = (value) => {
-    input.value = to(value);
+    input.value = value >= control.max ? high : to(value);
     output.textContent = format(value);
     input.setAttribute("aria-valuetext", output.textContent);
   };
@@ -113,10 +126,11 @@ function makePlay(control, input) {
     const began = performance.now();
     button.textContent = "Stop";
     const next = (now) => {
+      if (!button.isConnected) return stop();
       const at = from + ((now - began) / 6000) * (control.max - control.min);
       input.value = Math.min(at, control.max);
       input.dispatchEvent(new Event("input"));
-      if (at >= control.max || !button.isConnected) return stop();
+      if (at >= control.max) return stop();
       frame = requestAnimationFrame(next);
     };
     frame = requestAnimationFrame(next);
@@ -124,27 +138,29 @@ function makePlay(control, input) {
   return button;
 }
 
-// A point of a chart that is dragged, or moved by the arrow keys.
-function makeMovable(dot, handle, index, invert, change) {
-  const svg = dot.closest("svg");
-  const set = (value) => change(handle.set(clamp(value, handle.min, handle.max)), index);
-  dot.addEventListener("keydown", (event) => {
+// A chart that is drawn on: with the pointer, or its points by the arrow keys. The chart is drawn
+// anew at each change, so `spec` gives what is shown now, and the window does the listening.
+function makeMovable(svg, spec, invert, change) {
+  svg.addEventListener("keydown", (event) => {
+    const index = Number(event.target.dataset.handle);
+    const handle = spec().handles?.[index];
     const up = { ArrowUp: 1, ArrowDown: -1, PageUp: 5, PageDown: -5 }[event.key];
     const aside = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    if (up) set(handle.y + up * handle.step);
-    else if (aside) svg.querySelector(`[data-handle="${index + aside}"]`)?.focus();
+    if (handle && up) change(spec().grab(handle.x, clamp(handle.y + up * handle.step, handle.min, handle.max)), index);
+    else if (handle && aside) svg.querySelector(`[data-handle="${index + aside}"]`)?.focus();
     else return;
     event.preventDefault();
   });
-  dot.addEventListener("pointerdown", (event) => {
+  svg.addEventListener("pointerdown", (event) => {
+    if (!event.target.matches(".lr-touch, .lr-handle")) return;
     event.preventDefault();
-    dot.focus();
-    // The chart is drawn anew while the pointer moves: the window keeps listening.
-    const top = svg.getBoundingClientRect().top;
+    const box = svg.getBoundingClientRect();
     const scroll = window.scrollY;
-    const drag = (e) => set(invert(e.clientY - top + window.scrollY - scroll));
-    const stop = () => window.removeEventListener("pointermove", drag);
-    window.addEventListener("pointermove", drag);
+    const move = (e) => change(spec().grab(...invert(e.clientX - box.left, e.clientY - box.top + window.scrollY - scroll)));
+    const stop = () => window.removeEventListener("pointermove", move);
+    if (event.target.matches(".lr-handle")) event.target.focus();
+    else move(event);
+    window.addEventListener("pointermove", move);
     for (const end of ["pointerup", "pointercancel"]) window.addEventListener(end, stop, { once: true });
   });
 }
@@ -187,16 +203,28 @@ function start(explorer, host, data, kept) {
   const charts = element("div", { class: "lr-charts" });
   const summary = element("p", { class: "lr-summary", role: "status" });
   const details = element("div", { class: "lr-details" });
-  host.append(element("p", { class: "lr-title" }, explorer.title), controlBox, charts, summary, details);
+  const presets = element("div", { class: "lr-presets", role: "group", "aria-label": "Settings to begin with" });
+  for (const [label, values] of [...(explorer.presets ?? []), ["Reset", {}]]) {
+    const button = element("button", { type: "button" }, label);
+    button.addEventListener("click", () => renew(values));
+    presets.append(button);
+  }
+  host.append(element("p", { class: "lr-title" }, explorer.title), presets, controlBox, charts, summary, details);
   let state = settle(explorer, kept.read(), data);
   let shown = "";
   let made = new Map();
+  let view;
   let speak = 0;
 
   const change = (patch, focus) => {
     state = settle(explorer, { ...state, ...patch }, data);
     kept.write(state);
     refresh(focus);
+  };
+  // All controls at their start, but for these.
+  const renew = (values) => {
+    state = {};
+    change(values);
   };
 
   function refresh(focus) {
@@ -213,20 +241,21 @@ function start(explorer, host, data, kept) {
     paint(focus);
   }
 
-  function makeChart(spec) {
+  function makeChart(spec, index) {
     const all = charts.clientWidth || 640;
     const width = spec.wide || all < 620 ? all : Math.floor((all - 16) / 2);
     const drawing = drawChart(spec, Math.max(240, width));
     const svg = build(drawing);
-    svg.querySelectorAll("[data-handle]").forEach((dot, i) => makeMovable(dot, spec.handles[i], i, drawing.invert, change));
+    if (spec.grab) makeMovable(svg, () => view.charts[index], drawing.invert, change);
     const heading = element("p", { class: "lr-chart-title" }, spec.title);
     const beside = spec.hint ?? spec.y?.label;
     if (beside) heading.append(element("span", {}, ` ${beside}`));
-    return element("div", { class: "lr-chart" }, heading, svg);
+    // As wide as the picture, so that a long title breaks.
+    return element("div", { class: "lr-chart", style: `width: ${drawing.attributes.width}px` }, heading, svg);
   }
 
   function paint(focus) {
-    const view = explorer.view(state, data);
+    view = explorer.view(state, data);
     const held = focus ?? (charts.contains(document.activeElement) ? document.activeElement.dataset.handle : undefined);
     charts.replaceChildren(...view.charts.map(makeChart));
     if (held !== undefined) charts.querySelector(`[data-handle="${held}"]`)?.focus();
@@ -250,9 +279,10 @@ function start(explorer, host, data, kept) {
     paint();
   }).observe(charts);
   return {
-    set(patch, newData) {
+    // Another state, whole, or other data.
+    set(given, newData) {
       data = newData ?? data;
-      state = settle(explorer, { ...state, ...patch }, data);
+      state = settle(explorer, given, data);
       refresh();
     },
     get state() {
@@ -282,7 +312,7 @@ function renderWidget(explorer, { model, el }) {
     model.save_changes();
   });
   const live = start(explorer, host, model.get("data"), { read: () => model.get("state"), write });
-  model.on("change:data", () => live.set({}, model.get("data")));
+  model.on("change:data", () => live.set(live.state, model.get("data")));
   model.on("change:state", () => {
     const told = model.get("state");
     if (JSON.stringify(told) !== JSON.stringify(live.state)) live.set(told);
@@ -292,28 +322,32 @@ function renderWidget(explorer, { model, el }) {
 // On a page: the state is in its address. A figure comes to life when it is about to be seen.
 function mountPage(explorer) {
   for (const host of document.querySelectorAll(`[data-explorer="${explorer.name}"]`)) {
-    const named = () => location.hash.startsWith(`#${host.id}`);
+    const named = () => location.hash.split("?")[0] === `#${host.id}`;
     const wake = () => {
       watch.disconnect();
       if (!host.classList.contains("lr-live")) begin(explorer, host);
     };
     const watch = new IntersectionObserver((seen) => seen.some((entry) => entry.isIntersecting) && wake(), { rootMargin: "500px" });
     watch.observe(host);
-    window.addEventListener("hashchange", () => named() && wake());
-    if (named()) {
+    const follow = () => {
+      if (!named()) return;
       wake();
       host.scrollIntoView();
-    }
+    };
+    window.addEventListener("hashchange", follow);
+    follow();
   }
 }
 
 function begin(explorer, host) {
   const given = JSON.parse(host.querySelector("script[type='application/json']").textContent);
   const address = (state) => toAddress(host.id, explorer, state, given.data);
+  const read = () => ({ ...given.state, ...fromAddress(host.id, location.hash) });
   const live = start(explorer, host, given.data, {
-    read: () => ({ ...given.state, ...fromAddress(host.id, location.hash) }),
+    read,
     write: resting(200, (state) => history.replaceState(null, "", address(state))),
     link: (state) => location.href.split("#")[0] + address(state),
   });
-  window.addEventListener("hashchange", () => live.set(fromAddress(host.id, location.hash)));
+  // A link gives the setting that it names, whatever was set before.
+  window.addEventListener("hashchange", () => location.hash.split("?")[0] === `#${host.id}` && live.set(read()));
 }

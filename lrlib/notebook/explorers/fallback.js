@@ -20,13 +20,13 @@ function fallback(explorer, data, style, colors) {
   };
   const picture = (spec) => {
     // Points that can be moved are but points here.
-    const still = { ...spec, handles: [], points: spec.handles ?? spec.points };
+    const still = { ...spec, grab: undefined, handles: [], points: spec.handles ?? spec.points };
     const [phone, page] = [drawChart(still, 316), drawChart(still, spec.wide ? 650 : 316)];
     const source = spec.wide ? `<source media="(max-width: 600px)" srcset="${address(phone)}" width="${phone.attributes.width}" height="${phone.attributes.height}">` : "";
     const { width, height, "aria-label": alt } = page.attributes;
     const unit = spec.y?.label ? `<span> ${escaped(spec.y.label)}</span>` : "";
     const title = `<p class="lr-chart-title">${escaped(spec.title)}${unit}</p>`;
-    return `<div class="lr-chart">${title}<picture>${source}<img src="${address(page)}" width="${width}" height="${height}" alt="${escaped(alt)}"></picture></div>`;
+    return `<div class="lr-chart" style="width: ${width}px">${title}<picture>${source}<img src="${address(page)}" width="${width}" height="${height}" alt="${escaped(alt)}"></picture></div>`;
   };
   const charts = view.charts.map(picture).join("");
   return `<p class="lr-title">${escaped(explorer.title)}</p><div class="lr-charts">${charts}</div><p class="lr-summary">${escaped(view.summary)}</p>`;

@@ -128,6 +128,11 @@ const guide = new Map(Object.entries({
 const explorer = {
   name: "field-guide",
   title: "Every scheduler, every argument",
+  presets: [
+    ["OneCycleLR", { kind: "OneCycleLR" }],
+    ["warmup, then cosine", { kind: "SequentialLR" }],
+    ["restart too late", { kind: "CosineAnnealingWarmRestarts", T_0: 47, T_mult: 1 }],
+  ],
   controls(s) {
     const start = "CosineAnnealingLR";
     const entry = guide.get(s.kind) ?? guide.get(start);

@@ -9,11 +9,12 @@ const nearest = (rates, rate) => rates.reduce((a, b) => (Math.abs(Math.log(b / r
 
 const explorer = {
   name: "first-look",
-  title: "Move the rate",
+  title: "Find the rate",
+  presets: [["too small", { rate: 0.01 }], ["too large", { rate: 3.16 }], ["constant", { schedule: "constant" }]],
   controls(s, data) {
     return [
-      logRange("rate", "learning rate", data.start, data.rates[0], data.rates.at(-1), data.live ? 0.05 : 0.25),
-      pick("schedule", "schedule", "constant", data.schedules),
+      logRange("rate", "learning rate", 0.562, data.rates[0], data.rates.at(-1), data.live ? 0.05 : 0.25),
+      pick("schedule", "schedule", "cosine", data.schedules),
     ];
   },
   view(s, data) {
@@ -26,6 +27,12 @@ const explorer = {
       const band = { low: known.map((k) => k.error - k.half), high: known.map((k) => k.error + k.half) };
       return { x: data.rates, y: known.map((k) => k.error), color, label: text, ...(name === s.schedule ? band : { thin: true }) };
     };
+    const loss = ([name, , color]) => {
+      const { x, loss: y, low, high } = result(name, rate) ?? { x: [], loss: [] };
+      return { x, y, color, ...(name === s.schedule ? { low, high } : { thin: true }) };
+    };
+    // The chosen one is drawn last, on top.
+    const order = [...data.schedules].sort(([a], [b]) => (a === s.schedule) - (b === s.schedule));
     const error = (at) => result(s.schedule, at)?.error ?? Infinity;
     const best = data.rates.reduce((a, b) => (error(b) < error(a) ? b : a));
     return {
@@ -34,13 +41,15 @@ const explorer = {
           title: `Training loss of ${data.seeds} networks`,
           x: { label: "step", min: 0, max: data.steps },
           y: { log: true, min: 0.02, max: 10 },
-          lines: found ? [{ x: found.x, y: found.loss, low: found.low, high: found.high, color: shade }] : [],
+          lines: order.map(loss),
         },
         {
           title: "Test error at the end, in %",
           x: { label: "learning rate", log: true, min: data.rates[0], max: data.rates.at(-1) },
           y: { log: true, min: 1, max: 100, ticks: [1, 2, 5, 10, 20, 50, 100] },
-          lines: data.schedules.map(curve),
+          lines: order.map(curve),
+          grab: (at) => ({ rate: data.live ? at : nearest(data.rates, at) }),
+          hint: "tap or drag to choose a rate",
           points: found ? [{ x: rate, y: found.error, color: shade, size: 6 }] : [],
           rules: [{ x: rate }],
         },

@@ -43,7 +43,6 @@ def table(rates: Sequence[float] = RATES, seeds: int = SEEDS) -> dict[str, Any]:
     places = [(schedule, rate) for schedule in SCHEDULES for rate in rates]
     return {
         "rates": list(rates),
-        "start": 0.0316,
         "seeds": seeds,
         "steps": EPOCHS * _digits().steps_per_epoch(32),
         "schedules": [[name, label, color] for name, (label, color, _) in SCHEDULES.items()],

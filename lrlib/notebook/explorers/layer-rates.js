@@ -3,6 +3,7 @@
 const explorer = {
   name: "layer-rates",
   title: "A rate for each layer",
+  presets: [["all the same", { decay: 1 }], ["steep", { decay: 0.4, log: true }], ["head only", { frozen: 7 }]],
   controls(s) {
     const layers = clamp(Math.round(Number(s.layers)) || 8, 2, 16);
     return [

@@ -10,6 +10,7 @@ const variants = [
 const explorer = {
   name: "missing-point",
   title: "Where the step went",
+  presets: [["no momentum", { momentum: 0 }], ["momentum 0.99", { momentum: 0.99 }], ["keep 0.9", { keep: 0.9 }]],
   controls() {
     return [
       range("keep", "keep probability p", 0.5, 0.05, 1, 0.05),

@@ -38,14 +38,15 @@ const floor = (rate, noise) => (rate * noise ** 2) / (2 * (2 - rate));
 const explorer = {
   name: "noisy-valley",
   title: "A ball in a noisy valley",
+  presets: [["it stalls", { step: STEPS }], ["it diverges", { rate: 2.1, step: STEPS }], ["1/t sinks", { schedule: "inverse", step: STEPS }]],
   controls(s) {
     return [
       logRange("rate", "learning rate η", 0.5, 0.01, 2.5),
       range("noise", "noise σ of the gradient", 1, 0, 2, 0.05),
       pick("schedule", "schedule", "constant", [["constant", "constant"], ["inverse", "1/t decay"], ["cosine", "cosine to zero"]]),
       ...(s.schedule === "inverse" ? [logRange("decay", "decay", 0.5, 0.01, 2)] : []),
-      range("step", "step", STEPS, 0, STEPS, 1, { play: true }),
-      range("seed", "noise drawn with seed", 1, 0, 50),
+      range("step", "step", 0, 0, STEPS, 1, { play: true }),
+      seed("New noise"),
     ];
   },
   view(s) {
@@ -57,6 +58,17 @@ const explorer = {
     const unstable = s.schedule === "constant" && s.rate >= 2;
     const rest = s.schedule === "constant" && !unstable && s.noise > 0 ? floor(s.rate, s.noise) : null;
     const end = format(expected[s.step]);
+    // On a logarithmic axis a loss of 0 is nowhere.
+    const gone = expected.findIndex((value) => value === 0);
+    const diverged = `A rate of ${format(s.rate)} is past the stability limit of 2: every step throws the ball further.`;
+    const course = () => {
+      if (s.step === 0) return "The ball is at its start. Press Play to let it roll, or move the slider.";
+      if (unstable) return `${diverged} The mean loss after ${s.step} steps is ${end}${expected[s.step] > 100 ? ", above the chart" : ""}.`;
+      const after = `After ${s.step} steps the mean loss is ${end}.`;
+      if (gone !== -1 && gone <= s.step) return `${after} It reached 0 in ${gone} ${gone === 1 ? "step" : "steps"}, below any logarithmic axis.`;
+      if (rest !== null) return `${after} A constant rate of ${format(s.rate)} can't sink below its noise floor, ${format(rest)}.`;
+      return `${after} ${s.noise === 0 ? "Without noise nothing holds it up." : "A falling rate goes on sinking: there is no floor."}`;
+    };
     const ball = (v, i) => ({ x: v, y: (v * v) / 2, ...(i === trail.length - 1 ? { size: 8, color: "orange" } : { size: 3, color: "sky" }) });
     return {
       charts: [
@@ -68,7 +80,7 @@ const explorer = {
           points: trail.map(ball),
         },
         {
-          title: "Its loss, and the mean of all such runs",
+          title: "Its loss ½x², and the mean of all such runs",
           x: { label: "step", min: 0, max: STEPS },
           y: { log: true, min: 1e-4, max: 100 },
           lines: [
@@ -78,9 +90,7 @@ const explorer = {
           rules: rest === null ? [] : [{ y: rest, label: `noise floor ${format(rest)}` }],
         },
       ],
-      summary: unstable
-        ? `A rate of ${format(s.rate)} is past the stability limit of 2: every step throws the ball further. The mean loss after ${s.step} steps is ${end}.`
-        : `After ${s.step} steps the mean loss is ${end}. ${rest === null ? (s.noise === 0 ? "Without noise nothing holds it up." : "A falling rate goes on sinking: there is no floor.") : `A constant rate of ${format(s.rate)} can't sink below its noise floor, ${format(rest)}.`}`,
+      summary: course(),
     };
   },
 };

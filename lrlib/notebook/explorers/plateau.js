@@ -33,17 +33,18 @@ function verdict({ better, cooled, bad, acts, used, lr }, s) {
 const explorer = {
   name: "plateau",
   title: "Let the metric decide",
+  presets: [["no noise", { noise: 0 }], ["impatient", { noise: 0.1, patience: 0 }], ["patient", { noise: 0.1, patience: 10 }]],
   controls() {
     return [
       range("noise", "noise of the metric", 0.03, 0, 0.3, 0.01),
-      range("falls", "falls within (epochs)", 5, 1, 20),
+      range("falls", "time constant (epochs)", 5, 1, 20),
       range("patience", "patience", 3, 0, 15),
       range("factor", "factor", 0.5, 0.1, 0.9, 0.05),
       range("threshold", "threshold", 0.01, 0, 0.2, 0.005),
       range("cooldown", "cooldown", 0, 0, 10),
       logRange("rate", "base rate", 0.1, 0.001, 1),
       logRange("min_lr", "min_lr", 0.0001, 0.00001, 0.1),
-      range("seed", "noise drawn with seed", 1, 0, 50),
+      seed("New noise"),
       { name: "moved", kind: "hidden", parse: (text) => writeMoved(parseMoved(text)) },
     ];
   },
@@ -58,19 +59,19 @@ const explorer = {
       max: 1.2,
       step: 0.02,
       label: `metric of epoch ${d.epoch}`,
-      color: d.lr < d.used ? "purple" : d.bad === 0 ? "green" : "gold",
-      set: (value) => ({ moved: writeMoved(new Map([...parseMoved(s.moved), [d.epoch, value]])) }),
+      ...(d.lr < d.used ? { color: "purple", mark: "down" } : d.bad === 0 ? { color: "green" } : { color: "gold", mark: "cross" }),
     });
     return {
       charts: [
         {
           title: "The metric of each epoch",
-          hint: "drag a point, or use the arrow keys",
+          hint: "draw on it, or use the arrow keys",
           wide: true,
           x: { label: "epoch", min: 0, max: EPOCHS - 1 },
           y: { min: 0, max: 1.2 },
           lines: [{ x: epochs, y: log.map((d) => d.metric), color: "gray", thin: true }],
           handles: log.map(handle),
+          grab: (x, y) => ({ moved: writeMoved(new Map([...parseMoved(s.moved), [Math.round(x), clamp(y, 0, 1.2)]])) }),
           rules: cuts.map((d) => ({ x: d.epoch })),
         },
         {
@@ -83,11 +84,11 @@ const explorer = {
         },
       ],
       summary: cuts.length
-        ? `${cuts.length} ${cuts.length === 1 ? "reduction" : "reductions"}, after epoch ${cuts.map((d) => d.epoch).join(", ")}; the rate ends at ${format(log.at(-1).lr)}. Green points are the best so far, yellow ones bad; at the purple ones the rate is reduced.`
-        : `No reduction in ${EPOCHS} epochs: never more than ${s.patience} bad ones in a row. Green points are the best so far, yellow ones bad.`,
+        ? `${cuts.length} ${cuts.length === 1 ? "reduction" : "reductions"}, after epoch ${cuts.map((d) => d.epoch).join(", ")}; the rate ends at ${format(log.at(-1).lr)}. Green ● is the best so far, yellow ✕ is bad, and at purple ▼ the rate is reduced.`
+        : `No reduction in ${EPOCHS} epochs: never more than ${s.patience} bad ones in a row. Green ● is the best so far, yellow ✕ is bad.`,
       table: {
         caption: "The log",
-        head: ["epoch", "metric", "decision", "rate from here"],
+        head: ["epoch", "metric", "decision", "rate afterwards"],
         rows: log.map((d) => [String(d.epoch), format(d.metric), verdict(d, s), format(d.lr)]),
       },
     };

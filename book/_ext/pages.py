@@ -1,0 +1,136 @@
+"""What readers get on a page beyond its text: ways to run it, its next chapter, folded plumbing.
+
+Under a notebook's title stands how to run it and what its last run was; at the end of a chapter's
+narrative, the next chapter. The code of a figure, the setup and the imports are folded, and named.
+A link `[text](#explorer-noisy-valley?rate=2.1)` sets the explorer that is on the same page.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from docutils.transforms import Transform
+from sphinx.application import Sphinx
+
+from lrlib.notebook import explorers
+
+SETTING = re.compile(r"#explorer-(?P<name>[\w-]+?)\?")
+CHAPTER = re.compile(r"chapters/\d\d-[\w-]+/index")
+
+
+class LinkToSetting(Transform):  # type: ignore[misc]
+    """Lets `[text](#explorer-NAME?control=value)` through, which names no anchor of the page."""
+
+    # Before MyST looks for the anchor.
+    default_priority = 870
+
+    def apply(self, **kwargs: Any) -> None:
+        """Takes the mark away by which MyST finds the links that it resolves."""
+        for link in self.document.findall(nodes.reference):
+            found = SETTING.match(link.get("refuri", ""))
+            if link.get("id_link") and found and found["name"] in explorers.NAMES:
+                del link["id_link"]
+
+
+def fold_code(app: Sphinx, doctree: nodes.document) -> None:
+    """Puts cells of plumbing into a `details` element: it needs no script, and search finds it."""
+    # A list: what is put in would be walked through as well.
+    for cell in list(doctree.findall(nodes.container)):
+        if cell.get("nb_element") != "cell_code_source":
+            continue
+        source = cell.astext()
+        if (what := plumbing(source)) and (lines := source.count("\n") + 1) >= 4:
+            summary = f"<summary>{what} ({lines} lines)</summary>"
+            opening = nodes.raw("", f'<details class="code-fold">{summary}', format="html")
+            closing = nodes.raw("", "</details>", format="html")
+            cell.parent.replace(cell, [opening, cell, closing])
+
+
+def plumbing(source: str) -> str | None:
+    """What a reader of the idea may skip: the setup, imports alone, or the drawing of a figure.
+
+    A cell that defines a function isn't: it says more than how a figure is drawn.
+    """
+    if source.startswith("# Setup"):
+        return "Show the setup"
+    try:
+        body = ast.parse(source).body
+    except SyntaxError:  # a magic
+        return None
+    if all(isinstance(one, ast.Import | ast.ImportFrom) for one in body):
+        return "Show the imports"
+    match body[-1]:
+        case ast.Expr(value=ast.Call(func=ast.Name(id="show"))):
+            defines = any(isinstance(one, ast.FunctionDef | ast.ClassDef) for one in body)
+            return None if defines else "Show the code of this figure"
+    return None
+
+
+def add_links(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
+    """Adds the line under a notebook's title, and the link at a chapter's end."""
+    if doctree is None:
+        return
+    if context.get("page_source_suffix") == ".ipynb":
+        line = f'<p class="run-line">{run_line(app, page, context)}</p>'
+        context["body"] = context["body"].replace("</h1>", f"</h1>\n{line}", 1)
+    chapters = sorted(filter(CHAPTER.fullmatch, app.env.found_docs))
+    if page in chapters[:-1]:
+        following = chapters[chapters.index(page) + 1]
+        number = ".".join(map(str, app.env.toc_secnumbers.get(following, {}).get("", ())))
+        title = escape(f"{number}. {app.env.titles[following].astext()}")
+        link = f'<a href="{context["pathto"](following)}">{title}</a>'
+        context["body"] += f'<p class="next-chapter">Next chapter: {link}</p>'
+
+
+def run_line(app: Sphinx, page: str, context: dict[str, Any]) -> str:
+    """Where the notebook runs, from the theme's buttons, and what its last run was."""
+    buttons = {
+        button["text"]: button["url"]
+        for group in context["header_buttons"]
+        for button in group.get("buttons", [])
+        if "url" in button
+    }
+    links = [
+        f'<a href="{escape(buttons[name])}"{" download" if name == ".ipynb" else ""}>{name}</a>'
+        for name in ("Colab", "Binder", ".ipynb")
+    ]
+    line = f"Run it: {' · '.join(links)}"
+    results = Path(app.srcdir) / "book" / "results" / "notebooks.json"
+    run = json.loads(results.read_text(encoding="utf-8")).get(f"{page}.ipynb")
+    if run is None:
+        return line
+    ran = f"{run['seconds']:.0f} s · last run {run['executed']} · {run['claims']} claims ✓"
+    return f"{line} <span>{ran}</span>"
+
+
+def name_expanders(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
+    """Says to a screen reader what each expander in the sidebar opens."""
+    made = context["generate_toctree_html"]
+
+    def named(*arguments: Any, **options: Any) -> Any:
+        return re.sub(
+            r">([^<>]+)(</a><details[^>]*>)<summary>",
+            r'>\1\2<summary aria-label="Pages of \1">',
+            str(made(*arguments, **options)),
+        )
+
+    context["generate_toctree_html"] = named
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    app.add_transform(LinkToSetting)
+    app.connect("doctree-read", fold_code)
+    # After the theme has made its buttons and its sidebar.
+    app.connect("html-page-context", add_links, priority=600)
+    app.connect("html-page-context", name_expanders, priority=600)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
