@@ -1,6 +1,6 @@
 // Chapter 4: every scheduler that torch ships, its curve, and the line of code that makes it.
 
-const EPOCHS = 100;
+const STEPS = 100;
 const arg = (name, ...limits) => range(name, name, ...limits);
 const logArg = (name, ...limits) => logRange(name, name, ...limits);
 const option = (name, value, ...others) => pick(name, name, value, [value, ...others].map((known) => [known, known]));
@@ -15,23 +15,23 @@ const call = (name, args) => `${name}(optimizer, ${Object.entries(args).map(([ke
 const milestones = (s) => [s.first, s.second].sort((a, b) => a - b);
 const held = (s) => (t) => (t < s.total_iters ? s.factor : 1);
 // A plateau's metric here: better and better, then flat.
-const falling = (s) => counting(EPOCHS + 1).map((t) => 1 - (0.5 * Math.min(t, s.improves)) / s.improves);
+const falling = (s) => counting(STEPS + 1).map((t) => 1 - (0.5 * Math.min(t, s.improves)) / s.improves);
 
 // For each class its arguments, its curve, and what to know. The curve is a `factor` of the base
 // rate, or the `rate` itself if the class has no use for the base. The code is a call with the
 // arguments, and with what is in `also`, unless `code` says otherwise.
 const guide = new Map(Object.entries({
   LambdaLR: {
-    args: [range("k", "k in 1 / (1 + k · epoch)", 0.1, 0, 1, 0.01)],
+    args: [range("k", "k in 1 / (1 + k · step)", 0.1, 0, 1, 0.01)],
     factor: (s) => schedules.InverseTime({ decay: s.k }),
-    code: (s) => `LambdaLR(optimizer, lambda epoch: 1 / (1 + ${s.k} * epoch))`,
+    code: (s) => `LambdaLR(optimizer, lambda step: 1 / (1 + ${s.k} * step))`,
     note: "The function returns a factor of the base rate, not a rate.",
   },
   MultiplicativeLR: {
-    args: [range("gamma", "factor of each epoch", 0.95, 0.5, 1.02, 0.01)],
+    args: [range("gamma", "factor of each step", 0.95, 0.5, 1.02, 0.01)],
     factor: schedules.Exponential,
-    code: (s) => `MultiplicativeLR(optimizer, lambda epoch: ${s.gamma})`,
-    note: "The function returns the ratio to the previous rate. It is not called for epoch 0.",
+    code: (s) => `MultiplicativeLR(optimizer, lambda step: ${s.gamma})`,
+    note: "The function returns the ratio to the previous rate. Alone, it is not called for step 0; as a later part of a SequentialLR it is.",
   },
   StepLR: {
     args: [arg("step_size", 30, 1, 100), arg("gamma", 0.1, 0.05, 1, 0.05)],
@@ -47,7 +47,7 @@ const guide = new Map(Object.entries({
   ConstantLR: {
     args: [arg("factor", 0.3, 0.01, 1, 0.01), arg("total_iters", 5, 1, 100)],
     factor: held,
-    note: "Not constant: the rate is reduced for total_iters epochs and then jumps to the base rate.",
+    note: "Not constant: the rate is reduced for total_iters steps and then jumps to the base rate.",
   },
   LinearLR: {
     args: [arg("start_factor", 0.1, 0.01, 1, 0.01), arg("end_factor", 1, 0, 1, 0.01), arg("total_iters", 10, 1, 100)],
@@ -57,12 +57,12 @@ const guide = new Map(Object.entries({
   ExponentialLR: {
     args: [arg("gamma", 0.95, 0.5, 1, 0.01)],
     factor: schedules.Exponential,
-    note: "Per epoch 0.95 is gentle; called once per batch it ends the training within an epoch.",
+    note: "If step() is called once per epoch, 0.95 is gentle. If it is called once per batch, the rate is near zero within an epoch.",
   },
   PolynomialLR: {
     args: [arg("total_iters", 80, 1, 100), arg("power", 1, 0.5, 4, 0.1)],
     factor: (s) => schedules.Polynomial({ steps: s.total_iters, power: s.power, end: 0 }),
-    note: "Ends at zero and stays there: with the default total_iters=5 the sixth epoch learns nothing.",
+    note: "Ends at zero and stays there: with the default total_iters=5 the sixth step learns nothing.",
   },
   CosineAnnealingLR: {
     args: [arg("T_max", 50, 1, 100), logArg("eta_min", 0.0001, 0.00001, 0.1)],
@@ -72,7 +72,7 @@ const guide = new Map(Object.entries({
   CosineAnnealingWarmRestarts: {
     args: [arg("T_0", 20, 1, 100), arg("T_mult", 2, 1, 4), logArg("eta_min", 0.0001, 0.00001, 0.1)],
     factor: (s) => schedules.CosineRestarts({ period: s.T_0, mult: s.T_mult, end: s.eta_min / s.base }),
-    note: "If a restart falls just before the end, the last epochs run at the full rate.",
+    note: "If a restart falls just before the end, the last steps run at the full rate.",
   },
   CyclicLR: {
     args: [logArg("base_lr", 0.01, 0.001, 0.1), logArg("max_lr", 0.1, 0.1, 1), arg("step_size_up", 10, 1, 50), arg("step_size_down", 20, 1, 50), option("mode", "triangular", "triangular2", "exp_range"), range("gamma", "gamma (exp_range)", 0.98, 0.9, 1, 0.005)],
@@ -88,7 +88,7 @@ const guide = new Map(Object.entries({
       return (t) => (t < s.total_steps ? s.max_lr * cycle(t) : NaN);
     },
     also: { cycle_momentum: false },
-    note: "Made for one step() per batch: total_steps is epochs × batches. Past the end it raises an error.",
+    note: "Made for one step() per batch: total_steps is epochs × batches. One call too many makes the rate jump up, or negative with 'linear'; the next call raises an error.",
   },
   ChainedScheduler: {
     args: [range("factor", "ConstantLR: factor", 0.3, 0.01, 1, 0.01), range("total_iters", "ConstantLR: total_iters", 10, 1, 100), range("gamma", "ExponentialLR: gamma", 0.96, 0.5, 1, 0.01)],
@@ -107,7 +107,7 @@ const guide = new Map(Object.entries({
     note: "Each part's clock starts at its milestone: T_max counts from the end of the warmup.",
   },
   ReduceLROnPlateau: {
-    args: [range("improves", "the metric improves until epoch", 20, 1, 100), arg("factor", 0.5, 0.05, 0.95, 0.05), arg("patience", 10, 0, 30), arg("cooldown", 0, 0, 30), logArg("min_lr", 0.00001, 0.00001, 0.1)],
+    args: [range("improves", "the metric improves until step", 20, 1, 100), arg("factor", 0.5, 0.05, 0.95, 0.05), arg("patience", 10, 0, 30), arg("cooldown", 0, 0, 30), logArg("min_lr", 0.00001, 0.00001, 0.1)],
     factor: (s) => {
       const log = plateau(falling(s), { ...s, rate: s.base });
       return (t) => log[t].used / s.base;
@@ -145,20 +145,20 @@ const explorer = {
   },
   view(s) {
     const entry = guide.get(s.kind);
-    const y = entry.rate ? factors(entry.rate(s), EPOCHS + 1) : factors(entry.factor(s), EPOCHS + 1).map((factor) => s.base * factor);
+    const y = entry.rate ? factors(entry.rate(s), STEPS + 1) : factors(entry.factor(s), STEPS + 1).map((factor) => s.base * factor);
     const finite = y.filter(Number.isFinite);
     const [low, high] = [Math.min(...finite), Math.max(...finite)];
     const lowest = Math.max(Math.min(...finite.filter((rate) => rate > 0)), high * 1e-6);
     const args = Object.fromEntries(entry.args.map(({ name }) => [name, s[name]]));
     return {
       charts: [{
-        title: `${s.kind}: the rate of each epoch`,
+        title: `${s.kind}: the rate of each step`,
         wide: true,
-        x: { label: "epoch", min: 0, max: EPOCHS },
+        x: { label: "step (calls of step())", min: 0, max: STEPS },
         y: s.log ? { log: true, min: lowest / 1.2, max: high * 1.2 } : { min: 0, max: high * 1.05 },
-        lines: [{ x: counting(EPOCHS + 1), y, color: "blue", stair: ["StepLR", "MultiStepLR", "ConstantLR", "ReduceLROnPlateau"].includes(s.kind) }],
+        lines: [{ x: counting(STEPS + 1), y, color: "blue", stair: ["StepLR", "MultiStepLR", "ConstantLR", "ReduceLROnPlateau"].includes(s.kind) }],
       }],
-      summary: `${s.kind}: from ${format(y[0])} at epoch 0 to ${format(finite.at(-1))} at epoch ${finite.length - 1}; highest ${format(high)}, lowest ${format(low)}. ${entry.note}`,
+      summary: `${s.kind}: from ${format(y[0])} at step 0 to ${format(finite.at(-1))} at step ${finite.length - 1}; highest ${format(high)}, lowest ${format(low)}. ${entry.note}`,
       code: { label: "The line of PyTorch that makes this curve", text: `scheduler = ${entry.code?.(s) ?? call(s.kind, { ...args, ...entry.also })}` },
     };
   },

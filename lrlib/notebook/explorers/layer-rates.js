@@ -28,7 +28,7 @@ const explorer = {
         x: { label: "learning rate", ...(s.log ? { log: true, min: lowest / 3, max: s.rate * 1.3 } : { min: 0, max: s.rate * 1.05 }) },
         bars: rates.map((value, i) => ({ label: `layer ${i + 1}${end(i)}`, value, ...(i < s.frozen ? { color: "gray", text: "frozen" } : {}) })),
       }],
-      summary: `The head learns ${ratio >= 1.005 ? `${format(ratio)} times as fast as` : "as fast as"} the lowest layer that is trained (${format(lowest)}).${half < 20 ? ` The rate halves every ${format(half)} layers.` : ""}${s.frozen ? ` ${s.frozen} of ${s.layers} layers are frozen: leave them out of the optimizer, since a rate of 0 still updates momentum.` : ""}`,
+      summary: `The head learns ${ratio >= 1.005 ? `${format(ratio)} times as fast as` : "as fast as"} the lowest layer that is trained (${format(lowest)}).${half < 20 ? ` The rate halves every ${format(half)} layers.` : ""}${s.frozen ? ` ${s.frozen} of ${s.layers} layers are frozen: use requires_grad_(False), since a rate of 0 still updates momentum.` : ""}`,
       code: {
         label: "Parameter groups with these rates",
         text: [

@@ -1,4 +1,4 @@
-// Chapter 1: gradient descent in a valley ½x², with noise in the gradient: a ball, and its loss.
+// Chapter 1: gradient descent in a valley ½w², with noise in the gradient: a ball, and its loss.
 
 const STEPS = 200;
 const START = 2;
@@ -18,7 +18,7 @@ function rates(s) {
   return factors(decay, STEPS).map((factor) => s.rate * factor);
 }
 
-// One run: x ← x − η (x + σ ξ). And the mean of ½x² over all runs, by its recursion.
+// One run: w ← w − η (w + σ ξ). And the mean of ½w² over all runs, by its recursion.
 function descend(s) {
   const noise = normals(s.seed, STEPS);
   const x = [START];
@@ -74,13 +74,13 @@ const explorer = {
       charts: [
         {
           title: `The ball after ${s.step} steps${Math.abs(x[s.step]) > span ? " (outside)" : ""}`,
-          x: { label: "weight x", min: -span, max: span },
-          y: { label: "loss ½x²", min: -0.15, max: (span * span) / 2 },
+          x: { label: "weight w", min: -span, max: span },
+          y: { label: "loss ½w²", min: -0.15, max: (span * span) / 2 },
           lines: [{ x: grid, y: grid.map((v) => (v * v) / 2), color: "gray" }],
           points: trail.map(ball),
         },
         {
-          title: "Its loss ½x², and the mean of all such runs",
+          title: "Its loss ½w², and the mean of all such runs",
           x: { label: "step", min: 0, max: STEPS },
           y: { log: true, min: 1e-4, max: 100 },
           lines: [
