@@ -1,8 +1,4 @@
-"""The site in a browser: every page, and every explorer, moved by mouse and by keyboard.
-
-Needs an installed Chromium or Chrome (Debian: `apt install chromium`); LRBOOK_CHROMIUM names
-another one. Without it these tests are skipped, and say so.
-"""
+"""The site in a browser: every page, and every explorer, moved by mouse and by keyboard."""
 
 from __future__ import annotations
 
@@ -10,7 +6,6 @@ import contextlib
 import html
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -22,18 +17,12 @@ from urllib.parse import urlencode
 
 import nbformat
 import pytest
-from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
-from serving import serve
+from playwright.sync_api import Browser, Error, Page, expect
 
 from lrlib.notebook import explorers
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-CHROMIUM = os.environ.get("LRBOOK_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt install chromium"),
-]
+pytestmark = pytest.mark.slow
 
 # The page of each explorer.
 HOME = {
@@ -41,21 +30,6 @@ HOME = {
     for path in (ROOT / "index.md", *sorted(ROOT.glob("chapters/*/index.md")))
     for name in re.findall(r"\{explorer\} (\S+)", path.read_text(encoding="utf-8"))
 }
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        # As root (in containers) Chromium runs only without its sandbox.
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield found
-        found.close()
-
-
-@pytest.fixture(scope="module")
-def address(site: Path) -> Iterator[str]:
-    with serve(site) as url:
-        yield url
 
 
 def watched(page: Page, own: str) -> list[str]:

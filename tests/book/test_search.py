@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from urllib.parse import quote_plus
 
+import pytest
 from playwright.sync_api import Browser, Page
-from test_browser import address, browser, pytestmark  # noqa: F401
+
+pytestmark = pytest.mark.slow
 
 DECAY, GROUPS, HAND = ("01-decay-theory", "02-per-layer-rates", "03-manual-schedules")
 TORCH, PLATEAU, DROPOUT = ("04-built-in-schedulers", "05-plateau-reduction", "06-lr-dropout")
@@ -103,20 +105,17 @@ QUERIES = {
 
 def found(page: Page, address: str, query: str) -> list[str]:
     """The pages that the search lists, in its order."""
-    page.goto(f"{address}/search.html?q={quote_plus(query)}")
+    page.goto(f"{address}search.html?q={quote_plus(query)}")
     page.wait_for_function(
         "document.querySelector('#search-results .search-summary, #search-results p')"
         "?.textContent.match(/found|did not match/i)"
     )
     links = page.locator("#search-results li > a").evaluate_all("all => all.map(a => a.href)")
     pages = [link.split("#")[0].split("?")[0].removesuffix(".html") for link in links]
-    return list(dict.fromkeys(one.removeprefix(f"{address}/") for one in pages))
+    return list(dict.fromkeys(one.removeprefix(address) for one in pages))
 
 
-def test_what_people_type_leads_to_the_right_page(
-    browser: Browser,  # noqa: F811
-    address: str,  # noqa: F811
-) -> None:
+def test_what_people_type_leads_to_the_right_page(browser: Browser, address: str) -> None:
     page = browser.new_page()
     missed = []
     for query, wanted in QUERIES.items():
