@@ -9,9 +9,9 @@ var Scorer = {
   partialTitle: 7,
   term: 5,
   partialTerm: 1,
-  // A chapter's narrative first, a course's pages last.
+  // The decision page and a chapter's narrative first, a course's pages last.
   score: ([page, , , , score]) =>
-    score + (/^chapters.*\/index$/.test(page) ? 3 : /assignment|instructors|bibliography|status|performance/.test(page) ? -40 : 0),
+    score + (/which-schedule$/.test(page) ? 6 : /^chapters.*\/index$/.test(page) ? 3 : /assignment|instructors|bibliography|status|performance/.test(page) ? -40 : 0),
 };
 
 // The text alone: no list of contents, no equation twice.
