@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -155,6 +156,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--model", default="resnet34", choices=("resnet34", "cnn", "cnn-norm"))
     parser.add_argument("--epochs", type=int, default=200)
     parser.add_argument("--seeds", type=int, default=4, help="runs of each way")
+    parser.add_argument("--ways", nargs="+", default=[*WAYS], choices=WAYS, help="only some")
     parser.add_argument("--samples", type=int, help="so many images only, to try it out")
     parser.add_argument(
         "--jobs", type=int, default=1, help="runs at a time; on a GPU leave it at 1"
@@ -172,9 +174,13 @@ def main(arguments: list[str]) -> int:
             f"{out} holds another experiment, {record['settings']}: move it away", file=sys.stderr
         )
         return 1
-    results: dict[str, list[float]] = {way: record.get("data", {}).get(way, []) for way in WAYS}
-    command = f"make replication ARGS={' '.join(arguments)!r}" if arguments else "make replication"
-    waiting = [(way, seed) for seed in range(given.seeds) for way in WAYS]
+    results: dict[str, list[float]] = {
+        way: record.get("data", {}).get(way, []) for way in given.ways
+    }
+    command = (
+        f"make replication ARGS={shlex.join(arguments)!r}" if arguments else "make replication"
+    )
+    waiting = [(way, seed) for seed in range(given.seeds) for way in given.ways]
     waiting = [(way, seed) for way, seed in waiting if seed >= len(results[way])]
     seconds, began = record.get("seconds", 0), time.perf_counter()
     parallel = joblib.Parallel(n_jobs=given.jobs, return_as="generator")
@@ -196,7 +202,8 @@ def main(arguments: list[str]) -> int:
         print(f"{so_far:6d} s  seed {seed}, {way}: {accuracy:.2%}", flush=True)
     if min(map(len, results.values())) > 1:
         for way, accuracies in results.items():
-            difference = lab.paired_difference(accuracies, results["SGD"][: len(accuracies)])
+            control = results[given.ways[0]][: len(accuracies)]
+            difference = lab.paired_difference(accuracies, control)
             print(f"{way}: {100 * difference.mean:+.2f} ± {100 * difference.half_width:.2f} points")
     return 0
 

@@ -88,6 +88,8 @@ QUERIES = {
     "learning rate dropout": (f"{DROPOUT}/index", f"{DROPOUT}/mechanism"),
     "replication": (f"{DROPOUT}/the-missing-point", f"{DROPOUT}/index"),
     "GradScaler": (MUSEUM,),
+    "warmup then cosine": (f"{TORCH}/index", WHICH),
+    "lower the learning rate when the loss stops improving": (f"{PLATEAU}/index",),
     # Messages, pasted.
     "Detected call of `lr_scheduler.step()` before `optimizer.step()`": (MUSEUM,),
     "KeyError: 'initial_lr'": (MUSEUM,),
@@ -99,7 +101,7 @@ QUERIES = {
         f"{PLATEAU}/training",
     ),
     "ValueError: zip() argument 2 is shorter than argument 1": (MUSEUM,),
-    "optimizer must support momentum or beta1 with `cycle_momentum` option enabled": (GUIDE,),
+    "optimizer must support momentum or beta1 with `cycle_momentum` option enabled": (MUSEUM,),
 }
 
 
