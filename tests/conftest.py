@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
 from hypothesis import settings
 
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ROOT = Path(__file__).resolve().parents[1]
 
 # The same examples every time, so that a green suite stays green.
@@ -45,3 +50,29 @@ def site(tmp_path_factory, worker_id: str) -> Path:
     if failure:
         pytest.fail("the site was not built:\n" + failure, pytrace=False)
     return html
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """An installed Chromium or Chrome; LRBOOK_CHROMIUM names another one. Without it: skipped."""
+    from playwright.sync_api import sync_playwright
+
+    chromium = os.environ.get("LRBOOK_CHROMIUM") or next(
+        filter(None, map(shutil.which, BROWSERS)), ""
+    )
+    if not chromium:
+        pytest.skip("no Chromium: apt install chromium")
+    with sync_playwright() as playwright:
+        # As root (in containers) Chromium runs only without its sandbox.
+        found = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+@pytest.fixture(scope="module")
+def address(site: Path) -> Iterator[str]:
+    """The built site as a host would serve it."""
+    from serving import serve  # beside the tests of the book
+
+    with serve(site) as url:
+        yield url
