@@ -163,30 +163,32 @@ def forest(
 ) -> tuple[Figure, str]:
     """A row for each verdict: the difference, its interval, every unit as a dot; and alt text.
 
-    The gray band is ±`margin`. `unit` labels the axis; `scale` is 100 for shares in points.
+    The gray band is ±`margin`. `unit` labels the axis; `scale` is 100 for shares in points. Budgets
+    are epochs, and are named if there are several.
     """
-    result, axes = figure(figsize=(6.4, 1.2 + 0.34 * len(verdicts)))
+    result, axes = figure(figsize=(6.4, 1.6 + 0.34 * len(verdicts)))
     axes.axvspan(-scale * margin, scale * margin, color="#4d4d4d", alpha=0.12, linewidth=0)
     axes.axvline(0, color="#4d4d4d", linewidth=1)
-    colors = dict(zip(VERDICTS, (CYCLE[2], CYCLE[1], CYCLE[0], CYCLE[6]), strict=True))
+    colors = (CYCLE[2], CYCLE[1], CYCLE[0], CYCLE[6])
+    looks = dict(zip(VERDICTS, zip(colors, "^vso", strict=True), strict=True))
+    several = len({one.budget for one in verdicts}) > 1
     rows: list[str] = []
     sentences: list[str] = []
     for row, one in enumerate(reversed(verdicts)):
         mean, half = scale * one.difference.mean, scale * one.difference.half_width
-        color = colors[one.verdict]
-        axes.plot(
-            scale * np.array(one.differences),
-            [row] * len(one.differences),
-            ".",
-            color=color,
-            alpha=0.3,
-            markersize=4,
-        )
-        axes.errorbar(mean, row, xerr=half, fmt="o", color=color)
-        rows.append(f"{one.a} − {one.b}" + (f", {one.budget}" if one.budget else ""))
+        color, marker = looks[one.verdict]
+        dots = scale * np.array(one.differences)
+        axes.plot(dots, [row] * len(dots), ".", color=color, alpha=0.3, markersize=4)
+        axes.errorbar(mean, row, xerr=half, fmt=marker, color=color)
+        epochs = f", {one.budget} epoch{'' if one.budget == 1 else 's'}" if several else ""
+        rows.append(f"{one.a} − {one.b}{epochs}")
         sentences.insert(0, f"{rows[-1]}: {mean:+.2f} ± {half:.2f}, {one.verdict}")
     axes.set_yticks(range(len(rows)), rows)
     axes.set(xlabel=unit, title=title, ylim=(-0.6, len(rows) - 0.4))
+    for verdict in (name for name in VERDICTS if name in {one.verdict for one in verdicts}):
+        color, marker = looks[verdict]
+        axes.plot([], [], marker, color=color, label=verdict)
+    result.legend(loc="outside lower center", ncols=len(VERDICTS))
     return result, f"Differences in {unit}, with 95 % intervals. " + "; ".join(sentences) + "."
 
 
