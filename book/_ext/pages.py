@@ -45,7 +45,9 @@ def fold_code(app: Sphinx, doctree: nodes.document) -> None:
         if cell.get("nb_element") != "cell_code_source":
             continue
         source = cell.astext()
-        if (what := plumbing(source)) and (lines := source.count("\n") + 1) >= 4:
+        tools = "tag_tools" in cell.parent["classes"]
+        what = "Show the tools" if tools else plumbing(source)
+        if what and (lines := source.count("\n") + 1) >= 4:
             summary = f"<summary>{what} ({lines} lines)</summary>"
             opening = nodes.raw("", f'<details class="code-fold">{summary}', format="html")
             closing = nodes.raw("", "</details>", format="html")
@@ -55,7 +57,8 @@ def fold_code(app: Sphinx, doctree: nodes.document) -> None:
 def plumbing(source: str) -> str | None:
     """What a reader of the idea may skip: the setup, imports alone, or the drawing of a figure.
 
-    A cell that defines a function isn't: it says more than how a figure is drawn.
+    A cell that defines a function isn't: it says more than how a figure is drawn. One of helpers
+    that a notebook's text has described gets the tag `tools`, and is folded as well.
     """
     if source.startswith("# Setup"):
         return "Show the setup"
