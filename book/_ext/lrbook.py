@@ -164,11 +164,15 @@ class NotebookStatus(SphinxDirective):
         lines += ["| notebook | executed | seconds | peak MiB | claims |"]
         lines += ["| --- | --- | ---: | ---: | ---: |"]
         lines += [
-            f"| {{doc}}`/{name.removesuffix('.ipynb')}` | {row['executed']} "
+            f"| {{doc}}`/{name.removesuffix('.ipynb')}` | {unbroken(row['executed'])} "
             f"| {row['seconds']} | {row['peak_mib']} | {row['claims']} |"
             for name, row in rows.items()
         ]
         return self.parse_text_to_nodes("\n".join(lines))
+
+
+def unbroken(date: str) -> str:
+    return date.replace("-", "\N{NON-BREAKING HYPHEN}")
 
 
 def html_node(text: str) -> nodes.Node:

@@ -21,6 +21,7 @@ from sphinx.application import Sphinx
 from lrlib.notebook import explorers
 
 SETTING = re.compile(r"#explorer-(?P<name>[\w-]+?)\?")
+WORDS = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[._])(?=\w)")
 CHAPTER = re.compile(r"chapters/\d\d-[\w-]+/index")
 
 
@@ -45,17 +46,30 @@ def fold_code(app: Sphinx, doctree: nodes.document) -> None:
         if cell.get("nb_element") != "cell_code_source":
             continue
         source = cell.astext()
-        if (what := plumbing(source)) and (lines := source.count("\n") + 1) >= 4:
+        tools = "tag_tools" in cell.parent["classes"]
+        what = "Show the tools" if tools else plumbing(source)
+        if what and (lines := source.count("\n") + 1) >= 4:
             summary = f"<summary>{what} ({lines} lines)</summary>"
             opening = nodes.raw("", f'<details class="code-fold">{summary}', format="html")
             closing = nodes.raw("", "</details>", format="html")
             cell.parent.replace(cell, [opening, cell, closing])
 
 
-def plumbing(source: str) -> str | None:
-    """What a reader of the idea may skip: the setup, imports alone, or the drawing of a figure.
+def break_names(app: Sphinx, doctree: nodes.document) -> None:
+    """Lets long names in a table break where their words begin, and nowhere else."""
+    for entry in doctree.findall(nodes.entry):
+        for name in list(entry.findall(nodes.literal)):
+            words = WORDS.split(name.astext())
+            parts = [[nodes.raw("", "<wbr>", format="html"), nodes.Text(word)] for word in words]
+            name.children = []
+            name += [node for part in parts for node in part][1:]
 
-    A cell that defines a function isn't: it says more than how a figure is drawn.
+
+def plumbing(source: str) -> str | None:
+    """What a reader of the idea may skip: the setup, imports, or the drawing of a figure.
+
+    A cell that defines a function isn't: it says more than how a figure is drawn. One of helpers
+    that a notebook's text has described gets the tag `tools`, and is folded as well.
     """
     if source.startswith("# Setup"):
         return "Show the setup"
@@ -63,8 +77,11 @@ def plumbing(source: str) -> str | None:
         body = ast.parse(source).body
     except SyntaxError:  # a magic
         return None
-    if all(isinstance(one, ast.Import | ast.ImportFrom) for one in body):
+    rest = [ast.unparse(one) for one in body if not isinstance(one, ast.Import | ast.ImportFrom)]
+    if not rest:
         return "Show the imports"
+    if len(rest) <= 2 and rest[0].startswith("data = load("):
+        return "Show the imports and the data"
     match body[-1]:
         case ast.Expr(value=ast.Call(func=ast.Name(id="show"))):
             defines = any(isinstance(one, ast.FunctionDef | ast.ClassDef) for one in body)
@@ -130,6 +147,7 @@ def name_expanders(
 def setup(app: Sphinx) -> dict[str, Any]:
     app.add_transform(LinkToSetting)
     app.connect("doctree-read", fold_code)
+    app.connect("doctree-read", break_names)
     # After the theme has made its buttons and its sidebar.
     app.connect("html-page-context", add_links, priority=600)
     app.connect("html-page-context", name_expanders, priority=600)

@@ -243,6 +243,8 @@ def test_figures_are_seen_and_their_code_can_be_opened(pages) -> None:
         ("# Setup: installs lrlib\n%pip install x", "Show the setup"),
         ("import torch\nfrom lrlib import Cosine", "Show the imports"),
         ("import torch\ntorch.manual_seed(0)", None),
+        ('import torch\ndata = load("digits")', "Show the imports and the data"),
+        ('import torch\ndata = load("digits")\nEPOCHS = 3\nSEEDS = 4', None),
         ("fig, axes = figure()\nshow(fig, alt='a')", "Show the code of this figure"),
         ("def idea():\n    pass\n\n\nshow(fig)", None),
         ("show(fig)\nclaim('x', True)", None),

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import numpy as np
 import pytest
@@ -264,6 +265,125 @@ def test_the_first_look_shows_the_recorded_trainings_of_the_nearest_rate(modules
     assert [float(number) for number in said.groups()] == pytest.approx(
         [expected["error"], expected["half"]], abs=0.051
     )
+
+
+# --- What the chapters say of the settings that they link to ------------------------------------
+
+LINK = re.compile(r"\(#explorer-([\w-]+\?[^)]+)\)")
+LINKS = {
+    link: path.parent.name
+    for path in sorted(ROOT.glob("chapters/*/index.md"))
+    for link in LINK.findall(path.read_text(encoding="utf-8"))
+}
+
+
+def bars(view: dict[str, Any]) -> np.ndarray:
+    return np.array([bar["value"] for bar in view["charts"][0]["bars"]])
+
+
+def mean_loss(view: dict[str, Any]) -> np.ndarray:
+    return np.array(view["charts"][1]["lines"][1]["y"])
+
+
+def level(view: dict[str, Any]) -> float:
+    """Where a chart draws its horizontal rule: the noise floor."""
+    return next(rule["y"] for rule in view["charts"][1]["rules"] if "y" in rule)
+
+
+def reductions(view: dict[str, Any]) -> list[int]:
+    return [int(row[0]) for row in view["table"]["rows"] if "reduced" in row[2]]
+
+
+# What the sentence behind each link says, of the view (and of `show`, the view of other settings).
+Show = Callable[[str], dict[str, Any]]
+SAID: dict[str, Callable[[dict[str, Any], Show], bool]] = {
+    "noisy-valley?rate=0.3&step=200": lambda view, show: np.isclose(
+        mean_loss(view)[20:], level(view), rtol=1e-3
+    ).all(),
+    "noisy-valley?rate=1.7&step=200": lambda view, show: level(view) > mean_loss(view)[0],
+    "noisy-valley?rate=2.1&step=200": lambda view, show: (
+        mean_loss(view)[-1] > view["charts"][1]["y"]["max"]
+    ),
+    "noisy-valley?rate=0.3&schedule=inverse&step=200": lambda view, show: (
+        mean_loss(view)[-1] < level(show("noisy-valley?rate=0.3")) / 10
+    ),
+    "layer-rates?layers=12&decay=0.5": lambda view, show: (
+        len(bars(view)) == 12 and bars(view)[0] < bars(view)[-1] / 1000
+    ),
+    "layer-rates?layers=12&decay=0.5&log=true": lambda view, show: (
+        view["charts"][0]["x"]["log"]
+        and (bars(view) > view["charts"][0]["x"]["min"]).all()
+        and np.allclose(np.diff(np.log(bars(view))), np.log(2))
+    ),
+    "layer-rates?decay=1": lambda view, show: len({*bars(view)}) == 1,
+    "composer?main=Constant&last=Linear": lambda view, show: (
+        np.ptp(curve(view)[10:80]) == 0
+        and (np.diff(curve(view)[:10]) > 0).all()
+        and np.allclose(np.diff(curve(view)[80:]), -curve(view)[80] / 20)
+    ),
+    "composer?times=StepDecay": lambda view, show: np.allclose(
+        curve(view), curve(show("composer?")) * np.repeat([1, 1 / 2, 1 / 4, 1 / 8], 25)
+    ),
+    "composer?first=none&main=Linear": lambda view, show: bool(
+        np.isclose(curve(view).sum(), curve(show("composer?first=none")).sum())
+    ),
+    "composer?first=none": lambda view, show: np.allclose(
+        curve(view), lrlib.Cosine(100).lrs(0.1, 100)
+    ),
+    "field-guide?kind=CosineAnnealingLR&T_max=50": lambda view, show: (
+        (np.diff(curve(view)[50:]) > 0).all() and np.isclose(curve(view)[100], curve(view)[0])
+    ),
+    "field-guide?kind=CosineAnnealingWarmRestarts&T_0=47&T_mult=1": lambda view, show: (
+        curve(view)[94] == curve(view)[0] and curve(view)[99:].min() > 0.95 * curve(view)[0]
+    ),
+    "field-guide?kind=ConstantLR": lambda view, show: (
+        np.ptp(curve(view)[:5]) == np.ptp(curve(view)[5:]) == 0 and curve(view)[5] > curve(view)[4]
+    ),
+    "field-guide?kind=SequentialLR&warmup=10&T_max=100": lambda view, show: curve(view)[100] > 0,
+    "plateau?noise=0&falls=20": lambda view, show: all(
+        row[2] == "the best so far" for row in view["table"]["rows"]
+    ),
+    "plateau?noise=0.1&falls=20": lambda view, show: all(
+        reductions(show(f"plateau?noise=0.1&falls=20&seed={seed}")) for seed in range(51)
+    ),
+    "plateau?noise=0.1&falls=20&patience=10": lambda view, show: reductions(view) == [],
+    "plateau?noise=0&falls=20&moved=10:0.2": lambda view, show: (
+        len(reductions(view)) > 2 and min(float(row[1]) for row in view["table"]["rows"][11:]) > 0.2
+    ),
+    "missing-point?momentum=0": lambda view, show: bars(view)[1] == bars(view)[2],
+    "missing-point?momentum=0.99": lambda view, show: bool(
+        np.isclose(bars(view)[1] / bars(view)[2], 50, rtol=0.02)
+    ),
+    "missing-point?keep=1": lambda view, show: np.allclose(bars(view), bars(view)[0]),
+}
+
+
+def test_every_explorer_of_a_chapter_has_links_to_settings() -> None:
+    assert LINKS.keys() == SAID.keys()
+    linked = [link.split("?")[0] for link in LINKS]
+    for path in ROOT.glob("chapters/*/index.md"):
+        for name in re.findall(r"\{explorer\} (\S+)", path.read_text(encoding="utf-8")):
+            assert linked.count(name) >= 2, name
+            assert {LINKS[link] for link in LINKS if link.startswith(f"{name}?")} == {
+                path.parent.name
+            }, "a link sets the explorer of its own page"
+
+
+@needs_node
+@pytest.mark.parametrize("link", LINKS)
+def test_a_link_names_values_that_its_explorer_has_and_its_sentence_is_true(
+    modules, link: str
+) -> None:
+    def show(link: str) -> dict[str, Any]:
+        name, _, query = link.partition("?")
+        return modules(name).view(modules(name).settled(dict(parse_qsl(query))))
+
+    name, _, query = link.partition("?")
+    state = modules(name).settled(dict(parse_qsl(query)))
+    for control, value in parse_qsl(query, strict_parsing=True):
+        # Outside its range, or between its steps, the explorer would show something else.
+        assert str(state[control]).lower() == value.lower(), control
+    assert SAID[link](show(link), show)
 
 
 # --- Drawing ------------------------------------------------------------------------------------
