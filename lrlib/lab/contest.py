@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrlib import _checks
-from lrlib._checks import Positive
+from lrlib._checks import Checked, Positive
 from lrlib.lab.stats import Interval, holm, interval, paired_p_values
 
 __all__ = ["Card", "Contest", "Verdict", "contest", "judge"]
@@ -34,7 +34,7 @@ VERDICTS = ("better", "worse", "equivalent", "not told apart")
 
 
 @dataclass(frozen=True)
-class Card:
+class Card(Checked):
     """What is written down before the first run.
 
     question: the sentence that the contest answers; metric: its name, for the tuning and for the
@@ -50,9 +50,6 @@ class Card:
     reason: str
     diverged: float
     unit: str = "seed"
-
-    def __post_init__(self) -> None:
-        _checks.check_fields(self)
 
 
 @dataclass(frozen=True)
