@@ -73,6 +73,9 @@ class Residual(nn.Module):
 
 MODELS = {
     "mlp": lambda: mlp(64, 24, 16, 10),
+    "no bias": lambda: nn.Sequential(
+        nn.Flatten(2), nn.Flatten(), nn.Linear(64, 8, bias=False), nn.Tanh(), nn.Linear(8, 10)
+    ),
     "cnn": lambda: small_cnn(width=4),
     "residual": Residual,
 }
@@ -195,36 +198,6 @@ def test_learning_rate_dropout_has_the_masks_of_the_optimizer(name: str, model_f
         assert_same(many.weights[i], single)
 
 
-class Wrapped(nn.Module):
-    """No Sequential, so its forward pass takes the general way, torch.func."""
-
-    def __init__(self, inner: nn.Module) -> None:
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.inner(x)
-
-
-@pytest.mark.parametrize(
-    "layers",
-    [
-        lambda: mlp(64, 24, 10),
-        lambda: nn.Sequential(
-            nn.Flatten(2), nn.Flatten(), nn.Linear(64, 8, bias=False), nn.Tanh(), nn.Linear(8, 10)
-        ),
-    ],
-)
-def test_layer_by_layer_equals_torch_func(layers) -> None:
-    runs = [Run(base_lr=0.1, seed=seed) for seed in range(3)]
-    by_layer, general = (
-        fit_many(model_fn, SMALL, runs, epochs=2, batch_size=BATCH, test=True)
-        for model_fn in (layers, lambda: Wrapped(layers()))
-    )
-    torch.testing.assert_close(by_layer.weights, general.weights, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(by_layer.test_loss, general.test_loss, rtol=1e-4)
-
-
 def test_a_run_that_diverges_does_not_disturb_the_others() -> None:
     calm = [Run(base_lr=0.1, seed=seed) for seed in range(3)]
     wild = Run(base_lr=1e6, seed=9)
@@ -232,13 +205,6 @@ def test_a_run_that_diverges_does_not_disturb_the_others() -> None:
     beside = fit_many(MODELS["mlp"], SMALL, [*calm, wild], epochs=4)
     assert not np.isfinite(beside.train_loss[3, -1]) or beside.train_loss[3, -1] > 2
     assert torch.equal(alone.weights[:3], beside.weights[:3])
-
-
-def test_runs_that_share_a_seed_share_weights_and_batches() -> None:
-    result = fit_many(
-        MODELS["mlp"], SMALL, [Run(base_lr=0.1, seed=5), Run(base_lr=0.1, seed=5)], epochs=2
-    )
-    assert torch.equal(result.weights[0], result.weights[1])
 
 
 SWEEP = grid({"constant": Constant(), "cosine": Cosine(STEPS)}, [0.05, 0.2], range(3))
