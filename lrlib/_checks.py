@@ -1,7 +1,7 @@
 """Argument checks, one voice: `StepDecay(step_size=0): step_size must be a positive integer`.
 
 A check takes (owner, name, value) and returns the value, or raises the error that says what was
-due. As part of a type it checks a dataclass's field: `step_size: Count` (see `check_fields`).
+due. As part of a type it checks a dataclass's field: `step_size: Count` (see `Checked`).
 """
 
 from __future__ import annotations
@@ -38,11 +38,9 @@ def integer(owner: str, name: str, value: Any, *, low: int = 0, high: int = LARG
     rule = names.get(low, f"an integer of at least {low}")
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise refuse(owner, name, value, rule, TypeError)
-    if value < low:
-        raise refuse(owner, name, value, rule)
     result = int(value)
-    if result > high:
-        raise refuse(owner, name, value, f"{rule} and at most {high}")
+    if not low <= result <= high:
+        raise refuse(owner, name, value, rule if result < low else f"{rule} and at most {high}")
     return result
 
 
@@ -131,16 +129,14 @@ def seed(owner: str, value: Any) -> int:
     return integer(owner, "seed", value, high=2**63 - 1)
 
 
-@cache
-def _checks_of(kind: type[object]) -> dict[str, Check]:
-    hints = get_type_hints(kind, include_extras=True)
-    return {
-        name: check for name, hint in hints.items() for check in getattr(hint, "__metadata__", ())
-    }
+_hints = cache(partial(get_type_hints, include_extras=True))
 
 
-def check_fields(record: Any) -> None:
-    """Replaces each field of a frozen dataclass by what the check in its type makes of it."""
-    owner = type(record).__name__
-    for name, check in _checks_of(type(record)).items():  # type: ignore[arg-type]
-        object.__setattr__(record, name, check(owner, name, getattr(record, name)))
+class Checked:
+    """A frozen dataclass: each field becomes what the check in its type makes of it."""
+
+    def __post_init__(self) -> None:
+        for name, hint in _hints(type(self)).items():  # type: ignore[arg-type]
+            for check in getattr(hint, "__metadata__", ()):
+                value = check(type(self).__name__, name, getattr(self, name))
+                object.__setattr__(self, name, value)

@@ -145,8 +145,8 @@ class GroupSummary:
     group: str
     parameters: tuple[str, ...]
     count: int
-    lr: float | None
-    weight_decay: float | None
+    lr: float | None = None
+    weight_decay: float | None = None
 
 
 def summary(groups: Optimizer | Sequence[Group], model: nn.Module) -> list[GroupSummary]:
@@ -188,15 +188,10 @@ def summary(groups: Optimizer | Sequence[Group], model: nn.Module) -> list[Group
             group=str(group.get("name", i)),
             parameters=tuple(names[id(weight)] for weight in group["params"]),
             count=sum(weight.numel() for weight in group["params"]),
-            lr=_option(group, "lr"),
-            weight_decay=_option(group, "weight_decay"),
+            **{key: float(group[key]) for key in ("lr", "weight_decay") if key in group},
         )
         for i, group in enumerate(listed)
     ]
-
-
-def _option(group: Group, name: str) -> float | None:
-    return float(group[name]) if name in group else None
 
 
 def _trainable(owner: str, model: Any) -> dict[str, nn.Parameter]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lrlib import _checks
-from lrlib._checks import Factor, Whole, one_of
+from lrlib._checks import Checked, Factor, Whole, one_of
 
 __all__ = ["PlateauRule", "decisions"]
 
@@ -47,7 +47,7 @@ def _one_or_per_group(owner: str, name: str, value: Any) -> float | tuple[float,
 
 
 @dataclass(frozen=True)
-class PlateauRule:
+class PlateauRule(Checked):
     """When to lower the rate, and how far: the arguments of torch's `ReduceLROnPlateau`.
 
     An epoch is *bad* if its metric isn't better than the best so far by more than the threshold
@@ -75,9 +75,6 @@ class PlateauRule:
     cooldown: Whole = 0
     min_lr: Annotated[float | tuple[float, ...], _one_or_per_group] = 0.0
     eps: Factor = 1e-8
-
-    def __post_init__(self) -> None:
-        _checks.check_fields(self)
 
     def start(self, lr: ArrayLike) -> PlateauState:
         """The state before the first metric: a rate, one for each group, or one for each run.

@@ -71,11 +71,8 @@ def trace(
     rule = "a function that makes a scheduler for an optimizer"
     _checks.instance("trace", "make_scheduler", make_scheduler, kind=Callable, rule=rule)
     given = base_lrs if isinstance(base_lrs, Iterable) else [base_lrs]
-    groups = []
-    for rate in _checks.each(_checks.number, least=1)("trace", "base_lrs", given):
-        weight = torch.zeros(1, dtype=torch.float64, requires_grad=True)
-        weight.grad = torch.zeros(1, dtype=torch.float64)
-        groups.append({"params": [weight], "lr": rate})
+    rates = _checks.each(_checks.number, least=1)("trace", "base_lrs", given)
+    groups = [{"params": [torch.zeros(1)], "lr": rate} for rate in rates]
     # Momentum, because CyclicLR and OneCycleLR move it unless they are told not to.
     optimizer = torch.optim.SGD(groups, lr=0.1, momentum=0.9)
     scheduler = make_scheduler(optimizer)

@@ -58,7 +58,7 @@ Factors = NDArray[np.float64]
 _LARGEST = np.iinfo(np.int64).max
 
 
-class Schedule(ABC):
+class Schedule(_checks.Checked, ABC):
     """The learning rate's factor as a function of the step.
 
     Subclasses are frozen dataclasses that implement the formula in `factor`; the types of their
@@ -69,9 +69,6 @@ class Schedule(ABC):
     @abstractmethod
     def factor(self, t: Steps) -> Factors:
         """The formula, for a one-dimensional array of checked steps (int64, at least 0)."""
-
-    def __post_init__(self) -> None:
-        _checks.check_fields(self)
 
     @overload
     def __call__(self, t: int) -> float: ...

@@ -23,6 +23,7 @@ from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.directives.patches import Figure
+from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 from sphinxcontrib import katex
@@ -133,10 +134,10 @@ class Quiz(SphinxDirective):
         return [*made, html_node("</div>")]
 
 
-def last_runs(source: SphinxRole | SphinxDirective) -> dict[str, dict[str, Any]]:
-    """What `make execute` last saw of every notebook."""
-    path = Path(source.env.srcdir) / "book" / "results" / "notebooks.json"
-    source.env.note_dependency(str(path))
+def last_runs(env: BuildEnvironment) -> dict[str, dict[str, Any]]:
+    """What `make execute` last saw of every notebook; the page that is being read depends on it."""
+    path = Path(env.srcdir) / "book" / "results" / "notebooks.json"
+    env.note_dependency(str(path))
     rows: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
     return rows
 
@@ -146,7 +147,7 @@ class Claims(SphinxRole):
 
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
         """The number as an inline node."""
-        rows = last_runs(self).items()
+        rows = last_runs(self.env).items()
         total = sum(row["claims"] for name, row in rows if name.startswith(f"{self.text}/"))
         return [nodes.inline("", f"{total}")], []
 
@@ -156,7 +157,7 @@ class NotebookStatus(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """A paragraph and a table node."""
-        rows = last_runs(self)
+        rows = last_runs(self.env)
         machines = {
             f"{r['device']}; Python {r['python']}, torch {r['torch']}" for r in rows.values()
         }

@@ -8,7 +8,6 @@ A link `[text](#explorer-noisy-valley?rate=2.1)` sets the explorer that is on th
 from __future__ import annotations
 
 import ast
-import json
 import re
 from html import escape
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 from docutils import nodes
 from docutils.transforms import Transform
+from lrbook import last_runs
 from sphinx.application import Sphinx
 
 from lrlib.notebook import explorers
@@ -89,6 +89,13 @@ def plumbing(source: str) -> str | None:
     return None
 
 
+def keep_last_run(app: Sphinx, doctree: nodes.document) -> None:
+    """Keeps a notebook's last run for its page, which is read again when the runs change."""
+    page = app.env.docname
+    if Path(app.env.doc2path(page)).suffix == ".ipynb":
+        app.env.metadata[page]["last run"] = last_runs(app.env).get(f"{page}.ipynb")
+
+
 def add_links(
     app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
 ) -> None:
@@ -120,8 +127,7 @@ def run_line(app: Sphinx, page: str, context: dict[str, Any]) -> str:
         for name in ("Colab", "Binder", ".ipynb")
     ]
     line = f"Run it: {' · '.join(links)}"
-    results = Path(app.srcdir) / "book" / "results" / "notebooks.json"
-    run = json.loads(results.read_text(encoding="utf-8")).get(f"{page}.ipynb")
+    run = app.env.metadata[page]["last run"]
     if run is None:
         return line
     ran = f"{run['seconds']:.0f} s · last run {run['executed']} · {run['claims']} claims ✓"
@@ -148,6 +154,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_transform(LinkToSetting)
     app.connect("doctree-read", fold_code)
     app.connect("doctree-read", break_names)
+    app.connect("doctree-read", keep_last_run)
     # After the theme has made its buttons and its sidebar.
     app.connect("html-page-context", add_links, priority=600)
     app.connect("html-page-context", name_expanders, priority=600)

@@ -20,6 +20,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 from lrlib.lab import device
+from lrlib.lab.files import atomic_write
 
 ROOT = Path(__file__).resolve().parents[2]
 IGNORE = "nbval-ignore-output"
@@ -59,7 +60,7 @@ def execute(path: Path) -> dict[str, Any]:
         seconds = time.perf_counter() - began
         peak = peak_mib(client)
     tidy(notebook)
-    write_atomically(path, nbformat.writes(notebook) + "\n")
+    write(path, nbformat.writes(notebook) + "\n")
     return {
         "seconds": round(seconds, 1),
         "peak_mib": peak,
@@ -113,20 +114,16 @@ def tidy(notebook: nbformat.NotebookNode) -> None:
                 cell.metadata["tags"] = sorted({*cell.metadata.get("tags", []), IGNORE})
 
 
-def write_atomically(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def write(path: Path, text: str) -> None:
+    with atomic_write(path) as file:
+        file.write(text.encode())
 
 
 def remember(name: str, record: dict[str, Any]) -> None:
     known = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     known = {key: value for key, value in known.items() if (ROOT / key).exists()} | {name: record}
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(RESULTS, json.dumps(dict(sorted(known.items())), indent=2) + "\n")
+    write(RESULTS, json.dumps(dict(sorted(known.items())), indent=2) + "\n")
 
 
 if __name__ == "__main__":

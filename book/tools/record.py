@@ -14,7 +14,7 @@ from pathlib import Path
 
 import nbformat
 import torch
-from execute import ROOT, device_name, write_atomically
+from execute import ROOT, device_name, write
 
 from lrlib.notebook.records import FOLDER
 
@@ -56,7 +56,7 @@ def main(arguments: list[str]) -> int:
         "data": data,
     }
     target = FOLDER / f"{path.stem}.json"
-    write_atomically(target, json.dumps(report, indent=1) + "\n")
+    write(target, json.dumps(report, indent=1) + "\n")
     print(f"{target.relative_to(ROOT)}: {report['seconds']} s")
     return 0
 

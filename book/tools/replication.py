@@ -22,7 +22,7 @@ from typing import Any
 
 import joblib
 import torch
-from execute import write_atomically
+from execute import write
 from record import made_with
 from torch import Tensor, nn
 
@@ -198,7 +198,7 @@ def main(arguments: list[str]) -> int:
             "settings": settings,
             "data": results,
         }
-        write_atomically(out, json.dumps(report, indent=1) + "\n")
+        write(out, json.dumps(report, indent=1) + "\n")
         print(f"{so_far:6d} s  seed {seed}, {way}: {accuracy:.2%}", flush=True)
     if min(map(len, results.values())) > 1:
         for way, accuracies in results.items():

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrlib import _checks
-from lrlib._checks import Positive
+from lrlib._checks import Checked, Positive
 from lrlib.lab.stats import Interval, holm, interval, paired_p_values
 
 __all__ = ["Card", "Contest", "Verdict", "contest", "judge"]
@@ -34,7 +34,7 @@ VERDICTS = ("better", "worse", "equivalent", "not told apart")
 
 
 @dataclass(frozen=True)
-class Card:
+class Card(Checked):
     """What is written down before the first run.
 
     question: the sentence that the contest answers; metric: its name, for the tuning and for the
@@ -51,8 +51,8 @@ class Card:
     diverged: float
     unit: str = "seed"
 
-    def __post_init__(self) -> None:
-        _checks.check_fields(self)
+    def _best(self, scores: Sequence[float]) -> int:
+        return int(np.argmax(scores) if self.higher_is_better else np.argmin(scores))
 
 
 @dataclass(frozen=True)
@@ -106,11 +106,11 @@ class Contest:
 
     def check(self) -> None:
         """Raises ValueError if a best rate isn't the grid's, or is the grid's edge."""
-        sign = 1.0 if self.card.higher_is_better else -1.0
-        for budget, entrant in _places(self.scores):
+        places = [(budget, entrant) for budget, by in self.scores.items() for entrant in by]
+        for budget, entrant in places:
             rates, means = self.rates[budget][entrant], self.tuning[budget][entrant]
             place = f"contest: {entrant} at budget {budget}"
-            best = int(np.argmax(sign * np.asarray(means)))
+            best = self.card._best(means)
             if rates[best] != self.best[budget][entrant]:
                 raise ValueError(
                     f"{place}: {self.card.metric} is best at the rate {rates[best]:g}, but the "
@@ -177,7 +177,6 @@ def contest(
     if len(seeds) % repeats or len(seeds) // repeats < 2:
         rule = f"at least 2 units of {repeats} seeds each"
         raise _checks.refuse("contest", "seeds", seeds, rule)
-    sign = 1.0 if card.higher_is_better else -1.0
 
     def scored(*arguments: Any) -> Floats:
         # The one place where a metric is chosen: for the tuning and for the verdict.
@@ -185,9 +184,9 @@ def contest(
         return np.where(np.isfinite(scores), scores, card.diverged)
 
     def tuned(entrant: str, budget: int) -> tuple[list[float], list[float]]:
-        grid, means = list(first), []
+        grid = list(first)
         means = scored(entrant, budget, grid, tuning_seeds, "validation").mean(axis=1).tolist()
-        while (best := int(np.argmax(sign * np.asarray(means)))) in (0, len(grid) - 1):
+        while (best := card._best(means)) in (0, len(grid) - 1):
             if len(grid) >= largest_grid:
                 raise ValueError(
                     f"contest: the best rate of {entrant} at budget {budget} is still on the edge "
@@ -201,16 +200,15 @@ def contest(
         return grid, means
 
     result = Contest(card, {}, {}, {}, {})
-    for budget in budgets:
-        for part in (result.rates, result.tuning, result.best, result.scores):
-            part[budget] = {}
-        for entrant in entrants:
-            grid, means = tuned(entrant, budget)
-            rate = grid[int(np.argmax(sign * np.asarray(means)))]
-            scores = scored(entrant, budget, [rate], seeds, "test")[0]
-            result.rates[budget][entrant], result.tuning[budget][entrant] = grid, means
-            result.best[budget][entrant] = rate
-            result.scores[budget][entrant] = scores.reshape(-1, repeats).mean(axis=1).tolist()
+    for budget, entrant in itertools.product(budgets, entrants):
+        grid, means = tuned(entrant, budget)
+        rate = grid[card._best(means)]
+        scores = scored(entrant, budget, [rate], seeds, "test")[0]
+        result.rates.setdefault(budget, {})[entrant] = grid
+        result.tuning.setdefault(budget, {})[entrant] = means
+        result.best.setdefault(budget, {})[entrant] = rate
+        units = scores.reshape(-1, repeats).mean(axis=1).tolist()
+        result.scores.setdefault(budget, {})[entrant] = units
     result.check()
     return result
 
@@ -236,35 +234,18 @@ def judge(
         for budget, by_entrant in scores.items()
         for a, b in (itertools.combinations(by_entrant, 2) if chosen is None else chosen)
     ]
-    differences = [
-        np.asarray(scores[budget][a], np.float64) - np.asarray(scores[budget][b], np.float64)
-        for budget, a, b in family
-    ]
+    differences = [np.subtract(scores[budget][a], scores[budget][b]) for budget, a, b in family]
     tests = [paired_p_values(difference, card.margin) for difference in differences]
     apart, within = (holm([test[i] for test in tests]) for i in (0, 1))
-    sign = 1.0 if card.higher_is_better else -1.0
-
-    def named(mean: float, p_apart: float, p_within: float) -> str:
-        if p_within < 0.05:
-            return "equivalent"
-        if p_apart < 0.05:
-            return "better" if sign * mean > 0 else "worse"
-        return "not told apart"
-
-    return [
-        Verdict(
-            a,
-            b,
-            budget,
-            tuple(difference.tolist()),
-            named(float(difference.mean()), apart[i], within[i]),
-        )
-        for i, ((budget, a, b), difference) in enumerate(zip(family, differences, strict=True))
-    ]
-
-
-def _places(scores: Mapping[int, Mapping[str, object]]) -> Iterable[tuple[int, str]]:
-    return ((budget, entrant) for budget, by in scores.items() for entrant in by)
+    verdicts = []
+    for i, ((budget, a, b), difference) in enumerate(zip(family, differences, strict=True)):
+        verdict = "not told apart"
+        if within[i] < 0.05:
+            verdict = "equivalent"
+        elif apart[i] < 0.05:
+            verdict = "better" if (difference.mean() > 0) == card.higher_is_better else "worse"
+        verdicts.append(Verdict(a, b, budget, tuple(difference.tolist()), verdict))
+    return verdicts
 
 
 def _turned(one: Verdict) -> Verdict:

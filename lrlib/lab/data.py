@@ -214,35 +214,32 @@ def _read_npz(path: Path) -> tuple[Arrays, Arrays | None]:
         raise DataError(f"{call}: there is no such file")
     try:
         with np.load(path, allow_pickle=False) as archive:
-            wanted = ["images", "labels"]
-            if {"test_images", "test_labels"} & set(archive.files):
-                wanted += ["test_images", "test_labels"]
-            holds = ", ".join(map(repr, archive.files)) or "nothing"
-            arrays = [archive[name] for name in wanted if name in archive.files]
+            held = {name: archive[name] for name in archive.files}
     except (OSError, EOFError, zipfile.BadZipFile, KeyError) as error:
         raise DataError(f"{call}: the file is damaged ({error})") from error
     except ValueError as error:
         raise DataError(f"{call}: not a plain .npz archive ({error})") from error
-    if len(arrays) < len(wanted):
-        names = " and ".join(map(repr, wanted))
-        raise ValueError(f"{call}: the archive must hold {names}, but holds {holds}")
-    images, labels, *test = arrays
-    _check_arrays(call, "", images, labels)
+    images, labels = _checked_arrays(call, "", held)
     classes, counts = np.unique(labels, return_counts=True)
     if len(classes) < 2 or counts.min() < 5:
         rare = ", ".join(map(str, classes[counts < 5])) or "any other"
         rule = "three splits need at least 2 classes with 5 images each"
         raise ValueError(f"{call}: {rule}; too few of class {rare}")
-    if not test:
+    if held.keys().isdisjoint(("test_images", "test_labels")):
         return (images, labels), None
-    _check_arrays(call, "test_", *test)
+    test = _checked_arrays(call, "test_", held)
     if test[0].shape[1:] != images.shape[1:]:
         rule = f"test_images must be of the shape of images, {images.shape[1:]}"
         raise ValueError(f"{call}: {rule}, not {test[0].shape[1:]}")
-    return (images, labels), (test[0], test[1])
+    return (images, labels), test
 
 
-def _check_arrays(call: str, prefix: str, images: Any, labels: Any) -> None:
+def _checked_arrays(call: str, prefix: str, held: dict[str, Any]) -> Arrays:
+    names = [f"{prefix}images", f"{prefix}labels"]
+    if not held.keys() >= set(names):
+        rule = f"the archive must hold {' and '.join(map(repr, names))}"
+        raise ValueError(f"{call}: {rule}, but holds {', '.join(map(repr, held)) or 'nothing'}")
+    images, labels = (held[name] for name in names)
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or images.shape[3:] not in ((), (3,)):
         rule = f"{prefix}images must be uint8 of shape N×H×W or N×H×W×3"
         raise ValueError(f"{call}: {rule}, not {images.dtype} {images.shape}")
@@ -251,6 +248,7 @@ def _check_arrays(call: str, prefix: str, images: Any, labels: Any) -> None:
         raise ValueError(f"{call}: {rule}, not {labels.dtype} {labels.shape}")
     if not len(labels) or labels.min() < 0:
         raise ValueError(f"{call}: {prefix}labels must be integers from 0, at least one")
+    return images, labels
 
 
 # --- torchvision's data sets -------------------------------------------------------------------

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from lrlib import _checks
-from lrlib._checks import Factor, Seed, Share
+from lrlib._checks import Checked, Factor, Seed, Share
 from lrlib.lab.data import Dataset, Split
 from lrlib.lab.models import seeded
 from lrlib.lab.training import batch_order, watched
@@ -55,7 +55,7 @@ def _rule_of_one_run(owner: str, name: str, value: Any) -> PlateauRule:
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(Checked):
     """One training of a sweep: its schedule, base rate and seed, and a label to find it by.
 
     `scales` gives layers their own rates: factors of the base rate by parameter name, as
@@ -75,9 +75,6 @@ class Run:
     )
     plateau: Annotated[PlateauRule | None, _checks.optional(_rule_of_one_run)] = None
     keep: Share = 1.0
-
-    def __post_init__(self) -> None:
-        _checks.check_fields(self)
 
 
 def grid(

