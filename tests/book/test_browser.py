@@ -333,8 +333,11 @@ def test_play_runs_the_valley_from_its_start(page: Page, address: str) -> None:
     assert values(page, "noisy-valley")["step"] == "0"
     page.get_by_role("button", name="Play").click()
     page.wait_for_timeout(500)
-    assert float(values(page, "noisy-valley")["step"]) > 2
     page.get_by_role("button", name="Stop").click()
+    step = values(page, "noisy-valley")["step"]
+    assert float(step) > 2
+    title = page.locator("#explorer-noisy-valley .lr-chart-title").first
+    assert title.inner_text().startswith(f"The ball after {step} steps"), "the figure follows"
 
 
 def test_a_point_of_the_plateau_is_dragged_and_moved_by_keys(page: Page, address: str) -> None:
@@ -488,14 +491,24 @@ def test_what_teaches_stands_before_assignments_and_nothing_is_said_twice(
     assert "\\" not in page.inner_text("#search-results")
 
 
+# Whether the element that has the focus looks different without it. (A shadow that it always has
+# is no mark.)
 MARKED = """() => {
   const at = document.activeElement, card = at.closest(".sd-card");
-  return [at, card, ...at.children].filter(Boolean).some(part => {
-    const { outlineStyle, boxShadow } = getComputedStyle(part);
+  const look = () => {
+    document.getAnimations().forEach(one => one.finish());
     // A card cuts off the outline of what is in it.
-    return (outlineStyle !== "none" && !(part === at && card))
-      || /px/.test(boxShadow.replace(/rgba\\(0, 0, 0, 0\\)( 0px)+/g, ""));
-  });
+    const parts = card ? [card] : [at, ...at.children];
+    return parts.map(part => {
+      const { outlineStyle, outlineWidth, boxShadow } = getComputedStyle(part);
+      return [outlineStyle, outlineStyle !== "none" && outlineWidth, boxShadow];
+    }).join();
+  };
+  const focused = look();
+  at.blur();
+  const plain = look();
+  at.focus();
+  return focused !== plain;
 }"""
 
 
