@@ -539,6 +539,25 @@ def test_on_paper_dark_is_light_code_is_open_and_notes_are_on_the_sheet(
         assert box["x"] + box["width"] <= 794
 
 
+def test_on_a_phone_what_goes_on_to_the_right_fades_out_until_its_end(
+    browser: Browser, address: str
+) -> None:
+    page = browser.new_page(viewport={"width": 390, "height": 800})
+    page.goto(f"{address}chapters/04-built-in-schedulers/which-one-wins.html")
+    mask = "box => getComputedStyle(box).maskImage"
+    for kind in (".wide-figure", ".text_html:has(.dataframe)", "pre"):
+        boxes = [box for box in page.locator(f"article {kind}").all() if box.is_visible()]
+        goes_on = [box for box in boxes if box.evaluate("b => b.scrollWidth > b.clientWidth + 20")]
+        assert goes_on, kind
+        goes_on[0].scroll_into_view_if_needed()
+        assert "gradient" in goes_on[0].evaluate(mask), kind
+        goes_on[0].evaluate("box => (box.scrollLeft = box.scrollWidth)")
+        expect(goes_on[0]).to_have_css("mask-image", "none")
+    for box in page.locator("article .claim").all():
+        assert box.evaluate("claim => getComputedStyle(claim.parentElement).maskImage") == "none"
+    page.close()
+
+
 def test_code_is_copied(page: Page, address: str) -> None:
     page.goto(f"{address}chapters/03-manual-schedules/index.html")
     page.locator("div.highlight").first.hover()

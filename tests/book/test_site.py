@@ -255,6 +255,14 @@ def test_only_plumbing_is_folded(source: str, what: str | None) -> None:
     assert plumbing(source) == what
 
 
+def test_long_names_in_tables_break_where_their_words_begin(pages) -> None:
+    cells = pages["chapters/04-built-in-schedulers/index"].select("article td code")
+    words = {code.get_text(): [*code.stripped_strings] for code in cells}
+    assert words["CosineAnnealingWarmRestarts"] == ["Cosine", "Annealing", "Warm", "Restarts"]
+    assert words["T_max"] == ["T_", "max"]
+    assert words["step()"] == ["step()"]
+
+
 def test_expanders_in_the_sidebar_have_names(pages) -> None:
     for name, page in pages.items():
         names = [one.get("aria-label", "") for one in page.select(".bd-links summary")]
