@@ -1,33 +1,43 @@
-"""The assignments' graders: full marks for the solution, none for the blank, and for each of many
-plausible wrong answers exactly the marks that it should lose.
+"""The assignments' graders: full marks for the solution and for unusual right answers, none for the
+blank, and for each of many plausible wrong answers exactly the marks that it should lose.
 
-Here a notebook's cells run as nbgrader runs them (an error or an endless loop ends its cell, not
-the notebook), but in this process. `make test-long` takes the same answers through nbgrader itself.
+Here a notebook's cells run one after the other in this process: an error or an endless loop ends
+its cell, not the notebook. nbgrader's own code, with the course's configuration, makes the marks
+from what a cell has put out. `make test-long` takes the same answers through `nbgrader autograde`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import html
+import io
 import json
 import re
 import signal
 import sys
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from nbformat.v4 import new_code_cell, new_output
+from nbgrader.preprocessors import IgnorePattern
+from nbgrader.utils import determine_grade
+from traitlets.config import Config, PyFileConfigLoader
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
-SOURCES = ROOT / "book" / "assignments" / "source"
+ASSIGNMENTS = ROOT / "book" / "assignments"
+SOURCES = ASSIGNMENTS / "source"
 NAMES = sorted(path.name for path in SOURCES.iterdir() if path.is_dir())
 HIDDEN = re.compile(r"^[ ]*### BEGIN (SOLUTION|HIDDEN TESTS)\n(.*?)^[ ]*### END \1\n?", re.M | re.S)
 
 ANSWER = re.compile(r"^# %% (\S+): (.*)\n# loses: (.*)\n", re.M)
+CHANGE = re.compile(r"^# - (.*)\n((?:# \+.*\n?)+)", re.M)
 
 
 class Answer(NamedTuple):
-    """A wrong answer: the cell that it replaces, and the test cells that it fails."""
+    """An answer: the cell that it replaces, and the test cells that it fails."""
 
     cell: str
     what: str
@@ -35,22 +45,30 @@ class Answer(NamedTuple):
     code: str
 
 
-def wrong_answers(name: str) -> list[Answer]:
-    written = (ROOT / "book" / "assignments" / "answers" / f"{name}.py").read_text("utf-8")
+def changed(solution: str, changes: str) -> str:
+    """The solution after changes of the form `# - before` and, once or more, `# + after`."""
+    for before, after in CHANGE.findall(changes):
+        assert solution.count(before) == 1, f"{before!r} is not in the solution once"
+        lines = [re.sub("^# [+] ?", "", line) for line in after.splitlines()]
+        solution = solution.replace(before, "\n".join(lines))
+    return solution
+
+
+def read_answers(name: str) -> list[Answer]:
+    written = (ASSIGNMENTS / "answers" / f"{name}.py").read_text("utf-8")
+    solution = answers_of(source(name))
     pieces = iter(ANSWER.split(written)[1:])
-    found = [
-        Answer(cell, what, set(loses.split(", ")), code)
-        for cell, what, loses, code in zip(pieces, pieces, pieces, pieces, strict=True)
-    ]
+    found = []
+    for cell, what, loses, code in zip(pieces, pieces, pieces, pieces, strict=True):
+        if CHANGE.search(code):
+            code = changed(solution[cell], code)
+        found.append(Answer(cell, what, set(loses.split(", ")) - {"nothing"}, code))
     assert len(found) == written.count("# %%"), f"{name}: an answer has no line '# loses: …'"
     return found
 
 
-WRONG = {name: wrong_answers(name) for name in NAMES}
-
-
-class Endless(Exception):
-    """The cell took too long."""
+class Endless(BaseException):
+    """The cell took too long: not an Exception, which an answer may catch."""
 
 
 def cells(path: Path) -> list[dict[str, Any]]:
@@ -77,34 +95,75 @@ def answers_of(notebook: list[dict[str, Any]]) -> dict[str, str]:
     return {role(c)["grade_id"]: text(c) for c in notebook if role(c)["solution"]}
 
 
-def run(code: str, names: dict[str, Any], seconds: float) -> bool:
-    """Whether the cell ends in time: the processor's, so that a busy machine costs no marks."""
+ANSWERS = {name: read_answers(name) for name in NAMES}
+RIGHT = {name: [one for one in ANSWERS[name] if not one.loses] for name in NAMES}
+WRONG = {name: [one for one in ANSWERS[name] if one.loses] for name in NAMES}
+
+
+def course_config(folder: Path = ASSIGNMENTS) -> Config:
+    return PyFileConfigLoader("nbgrader_config.py", path=str(folder)).load_config()
+
+
+def run(code: str, names: dict[str, Any], seconds: float) -> list[Any]:
+    """What the cell puts out: its error, if it has one, and what it writes to stderr.
+
+    It is stopped after this time: the processor's, so that a busy machine costs no marks.
+    """
 
     def stop(*_: Any) -> None:
         raise Endless
 
+    def warn(message: Any, category: Any, *_: Any, **__: Any) -> None:
+        sys.stderr.write(f"{category.__name__}: {message}\n")
+
+    outputs, stderr = [], io.StringIO()
     before = signal.signal(signal.SIGVTALRM, stop)
-    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
-    try:
-        exec(compile(code, "cell", "exec"), names)
-    except Exception:
-        return False
-    finally:
-        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-        signal.signal(signal.SIGVTALRM, before)
-    return True
+    with (
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(stderr),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("default")
+        warnings.showwarning = warn
+        signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+        try:
+            exec(compile(code, "cell", "exec"), names)
+        except (Exception, SystemExit, Endless) as error:
+            outputs.append(new_output("error", ename=type(error).__name__, evalue=str(error)))
+        finally:
+            signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+            signal.signal(signal.SIGVTALRM, before)
+    if stderr.getvalue():
+        outputs.insert(0, new_output("stream", name="stderr", text=stderr.getvalue()))
+    return outputs
 
 
-def lost(name: str, answers: dict[str, str], seconds: float = 20) -> set[str]:
+def marks(cell: dict[str, Any], outputs: list[Any], config: Config) -> float:
+    """What nbgrader gives to a test cell that has put this out."""
+    graded = new_code_cell(text(cell), outputs=outputs, metadata=cell["metadata"])
+    ignore = IgnorePattern(config=config)
+    if ignore.enabled:
+        graded, _ = ignore.preprocess_cell(graded, {}, 0)
+    return determine_grade(graded)[0]
+
+
+def lost(
+    notebook: list[dict[str, Any]],
+    answers: dict[str, str],
+    seconds: float = 5,
+    config: Config | None = None,
+) -> set[str]:
     """The test cells that give no marks to these answers."""
-    names: dict[str, Any] = {}
+    config = config or course_config()
+    names: dict[str, Any] = {"__name__": "__main__"}
     failed = set()
-    for cell in source(name):
+    for cell in notebook:
         if cell["cell_type"] != "code":
             continue
         cell_id = role(cell)["grade_id"]
         code = answers[cell_id] if role(cell)["solution"] else text(cell)
-        if not run(code, names, seconds) and role(cell)["grade"]:
+        outputs = run(code, names, seconds)
+        if role(cell)["grade"] and marks(cell, outputs, config) < role(cell)["points"]:
             failed.add(cell_id)
     return failed
 
@@ -113,26 +172,44 @@ def lost(name: str, answers: dict[str, str], seconds: float = 20) -> set[str]:
 def test_the_solution_has_full_marks_and_the_blank_none(name: str) -> None:
     graded = {role(c)["grade_id"]: role(c)["points"] for c in source(name) if role(c)["grade"]}
     assert sum(graded.values()) == 20
-    assert lost(name, answers_of(source(name))) == set()
-    assert lost(name, answers_of(student(name))) == set(graded)
+    assert lost(source(name), answers_of(source(name))) == set()
+    assert lost(source(name), answers_of(student(name))) == set(graded)
 
 
-@pytest.mark.parametrize(
-    ("name", "answer"),
-    [
+def each(answers: dict[str, list[Answer]]) -> list[Any]:
+    return [
         pytest.param(name, answer, id=f"{name} {answer.cell}: {answer.what}")
         for name in NAMES
-        for answer in WRONG[name]
-    ],
-)
+        for answer in answers[name]
+    ]
+
+
+@pytest.mark.parametrize(("name", "answer"), each(RIGHT))
+def test_an_unusual_right_answer_keeps_its_marks(name: str, answer: Answer) -> None:
+    assert lost(source(name), answers_of(source(name)) | {answer.cell: answer.code}) == set()
+
+
+@pytest.mark.parametrize(("name", "answer"), each(WRONG))
 def test_a_wrong_answer_loses_its_marks_and_no_others(name: str, answer: Answer) -> None:
-    assert lost(name, answers_of(source(name)) | {answer.cell: answer.code}) == answer.loses
+    answers = answers_of(source(name)) | {answer.cell: answer.code}
+    assert lost(source(name), answers) == answer.loses
 
 
-def test_every_assignment_has_as_many_wrong_answers_as_the_guide_says() -> None:
+def test_a_warning_costs_marks_only_without_the_course_s_configuration() -> None:
+    (name, answer) = next(
+        (name, one) for name in NAMES for one in RIGHT[name] if "progress bar" in one.what
+    )
+    answers = answers_of(source(name)) | {answer.cell: answer.code}
+    assert lost(source(name), answers) == set()
+    assert lost(source(name), answers, config=Config()) != set()
+
+
+def test_every_assignment_has_as_many_answers_as_the_guide_says() -> None:
     guide = (ROOT / "book" / "instructors.md").read_text(encoding="utf-8")
-    assert "at least eight plausible wrong answers each" in guide
-    assert min(map(len, WRONG.values())) >= 8
+    assert "at least twelve plausible wrong answers" in guide
+    assert min(map(len, WRONG.values())) >= 12
+    assert "at least eight unusual right answers" in guide
+    assert min(map(len, RIGHT.values())) >= 8
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -143,7 +220,7 @@ def test_an_endless_loop_or_an_error_costs_only_its_answer(name: str, trouble: s
     header = re.match(r"def .*?:\n", answers[cell])
     assert header
     answers[cell] = f"{header[0]}    {trouble}\n"
-    failed = lost(name, answers, seconds=1.0)
+    failed = lost(source(name), answers, seconds=1.0)
     # Test cells are named after the answer that they test.
     assert failed == {
         role(c)["grade_id"]
