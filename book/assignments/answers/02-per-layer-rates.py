@@ -29,7 +29,7 @@ def two_groups(model, body_lr, head_lr):
         yield {"params": (w for _, w in list(pairs)), "lr": lr}
 
 
-# %% two: names beside the weights, and a group for each weight
+# %% two: names beside the weights, tensors for rates
 # loses: nothing
 def two_groups(model, body_lr, head_lr):
     both = {"body": [], "head": []}
@@ -209,7 +209,7 @@ def unfreeze(optimizer, part, lr):
 
 
 # %% two: two blocks written out
-# loses: two-audit, two-rates, two-tied
+# loses: two-audit, two-tied
 def two_groups(model, body_lr, head_lr):
     body = [*model.block1.parameters(), *model.block2.parameters()]
     return [
@@ -219,7 +219,7 @@ def two_groups(model, body_lr, head_lr):
 
 
 # %% two: only matrices
-# loses: two-audit
+# loses: two-audit, two-tied
 # - if weight.requires_grad:
 # + if weight.requires_grad and weight.ndim > 1:
 
@@ -392,7 +392,7 @@ def split_decay(model, weight_decay):
 
 
 # %% unfreeze: still frozen
-# loses: unfreeze-once
+# loses: unfreeze-once, unfreeze-twice
 # - weight.requires_grad_(True)
 # + pass
 
@@ -404,7 +404,7 @@ def split_decay(model, weight_decay):
 
 
 # %% unfreeze: a flag on the function
-# loses: unfreeze-twice
+# loses: unfreeze-once, unfreeze-twice
 # - if new:
 # + if new and not hasattr(unfreeze, "done"):
 # +         unfreeze.done = True
