@@ -46,12 +46,13 @@ class Answer(NamedTuple):
 
 
 def changed(solution: str, changes: str) -> str:
-    """The solution after changes of the form `# - before` and, once or more, `# + after`."""
+    """The cell after changes of its solution: `# - before` and, once or more, `# + after`."""
+    given, mark, written = solution.partition("### BEGIN SOLUTION")
     for before, after in CHANGE.findall(changes):
-        assert solution.count(before) == 1, f"{before!r} is not in the solution once"
+        assert written.count(before) == 1, f"{before!r} is not in the solution once"
         lines = [re.sub("^# [+] ?", "", line) for line in after.splitlines()]
-        solution = solution.replace(before, "\n".join(lines))
-    return solution
+        written = written.replace(before, "\n".join(lines))
+    return given + mark + written
 
 
 def read_answers(name: str) -> list[Answer]:
