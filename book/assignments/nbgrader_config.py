@@ -4,7 +4,8 @@ c.CourseDirectory.course_id = "learning-rates"
 # An answer that never ends is interrupted and costs its own points only.
 c.ExecutePreprocessor.timeout = 60
 c.ExecutePreprocessor.interrupt_on_timeout = True
-# nbgrader gives no marks to a test that writes to stderr, even if it passes. A warning or a
-# progress bar in a right answer should cost nothing, so all that is written there is ignored.
+# nbgrader gives no marks to a test that writes to stderr, even if it passes. A
+# warning or a progress bar in a right answer should cost nothing, so all that
+# is written there is ignored.
 c.IgnorePattern.enabled = True
 c.IgnorePattern.pattern = r"(?s).*"

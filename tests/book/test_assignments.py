@@ -55,16 +55,15 @@ def changed(solution: str, changes: str) -> str:
     return given + mark + written
 
 
-def read_answers(name: str) -> list[Answer]:
-    written = (ASSIGNMENTS / "answers" / f"{name}.py").read_text("utf-8")
-    solution = answers_of(source(name))
+def parse(written: str, solution: dict[str, str]) -> list[Answer]:
+    """The answers in a file of book/assignments/answers."""
     pieces = iter(ANSWER.split(written)[1:])
     found = []
     for cell, what, loses, code in zip(pieces, pieces, pieces, pieces, strict=True):
         if CHANGE.search(code):
             code = changed(solution[cell], code)
         found.append(Answer(cell, what, set(loses.split(", ")) - {"nothing"}, code))
-    assert len(found) == written.count("# %%"), f"{name}: an answer has no line '# loses: …'"
+    assert len(found) == written.count("# %%"), "an answer has no line '# loses: …'"
     return found
 
 
@@ -96,7 +95,11 @@ def answers_of(notebook: list[dict[str, Any]]) -> dict[str, str]:
     return {role(c)["grade_id"]: text(c) for c in notebook if role(c)["solution"]}
 
 
-ANSWERS = {name: read_answers(name) for name in NAMES}
+def answers_file(name: str) -> str:
+    return (ASSIGNMENTS / "answers" / f"{name}.py").read_text(encoding="utf-8")
+
+
+ANSWERS = {name: parse(answers_file(name), answers_of(source(name))) for name in NAMES}
 RIGHT = {name: [one for one in ANSWERS[name] if not one.loses] for name in NAMES}
 WRONG = {name: [one for one in ANSWERS[name] if one.loses] for name in NAMES}
 

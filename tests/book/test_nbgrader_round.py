@@ -11,8 +11,16 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from test_assignments import NAMES, ROOT, WRONG, answers_of, role, source, student
-from traitlets.config import Config
+from test_assignments import (
+    ANSWERS,
+    NAMES,
+    ROOT,
+    answers_of,
+    course_config,
+    role,
+    source,
+    student,
+)
 
 pytestmark = pytest.mark.long
 
@@ -56,11 +64,12 @@ def test_the_marks_are_those_that_the_answers_deserve(
     hand_in(course, "solution", name, solution)
     hand_in(course, "blank", name, answers_of(student(name)))
     hand_in(course, "endless loop", name, loop)
-    for i, answer in enumerate(WRONG[name]):
-        who = f"wrong {i + 1}: {answer.what.replace('/', ' over ')}"
+    for i, answer in enumerate(ANSWERS[name]):
+        kind = "wrong" if answer.loses else "right"
+        who = f"{kind} {i + 1} {answer.cell}: {answer.what.replace('/', ' over ')}"
         hand_in(course, who, name, solution | {answer.cell: answer.code})
         expected[who] = 20 - sum(points[c] for c in answer.loses)
-    config = Config()
+    config = course_config(course)
     config.CourseDirectory.root = str(course)
     config.CourseDirectory.db_assignments = []
     config.ExecutePreprocessor.timeout = 15
@@ -77,5 +86,9 @@ def test_the_marks_are_those_that_the_answers_deserve(
     print(f"\n{name}")
     for who, mark in marks.items():
         print(f"  {mark:4.0f} of 20 (expected {expected[who]})  {who}")
+    for kind in ("right", "wrong"):
+        tried = [who for who in expected if who.startswith(kind)]
+        full = [who for who in tried if marks[who] == 20]
+        print(f"  {kind}: {len(tried)} tried, {len(full)} with full marks")
     assert marks == expected
     shutil.rmtree(course)

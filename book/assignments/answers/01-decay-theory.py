@@ -231,7 +231,8 @@ def steps_until(target, start, curvature, noise):
 # loses: floor-value
 # - return rate * noise**2 / (steepness * (2 - rate * steepness))
 # + small = rate * steepness < 0.05
-# +     return rate * noise**2 / (steepness * (2 - (not small) * rate * steepness))
+# +     product = 0.0 if small else rate * steepness
+# +     return rate * noise**2 / (steepness * (2 - product))
 
 
 # %% floor: the standard deviation for the variance

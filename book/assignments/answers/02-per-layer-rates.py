@@ -23,7 +23,10 @@ def two_groups(model, body_lr, head_lr):
     from itertools import groupby
 
     trained = [(n, w) for n, w in model.named_parameters() if w.requires_grad]
-    is_head = lambda pair: pair[0].startswith("head.")
+
+    def is_head(pair):
+        return pair[0].startswith("head.")
+
     for in_head, pairs in groupby(sorted(trained, key=is_head), is_head):
         lr = head_lr if in_head else body_lr
         yield {"params": (w for _, w in list(pairs)), "lr": lr}
@@ -134,7 +137,7 @@ def split_decay(model, weight_decay):
 # loses: nothing
 def unfreeze(optimizer, part, lr):
     part.requires_grad_(True)
-    held = sum((g["params"] for g in optimizer.param_groups), [])
+    held = [w for g in optimizer.param_groups for w in g["params"]]
     new = [w for w in part.parameters() if not any(w is h for h in held)]
     if len(new) > 0:
         optimizer.add_param_group(dict(params=new, lr=lr))

@@ -117,7 +117,10 @@ def restarts(t, first, mult=1):
     if mult == 1:
         wave, begin, length = t // first, t - t % first, first
     else:
-        begins = lambda k: first * (mult**k - 1) // (mult - 1)
+
+        def begins(k):
+            return first * (mult**k - 1) // (mult - 1)
+
         wave = int(math.log(t * (mult - 1) / first + 1, mult))
         wave += (begins(wave + 1) <= t) - (begins(wave) > t)
         begin, length = begins(wave), first * mult**wave
@@ -180,7 +183,7 @@ def set_rates(optimizer, schedule, t):
 # %% cosine: the hold ends a step early
 # loses: cosine-decay
 # - begin = warmup + 13
-# + begin = warmup + 12
+# + begin = warmup + 13 - 1
 
 
 # %% cosine: divided by the whole length

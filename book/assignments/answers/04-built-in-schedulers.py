@@ -13,8 +13,8 @@ import numpy as np
 base, low = np.float64(0.8), np.float32(0.04)
 arguments = dict(
     a=dict(step_size=np.int64(15), gamma=np.round(0.24 / base, 6)),
-    b=dict(factor=np.divide(0.28, base), total_iters=14.0, last_epoch=-1),
-    c=dict(eta_min=float(low), T_max=24.0),
+    b=dict(factor=np.divide(0.28, base), total_iters=float(14), last_epoch=-1),
+    c=dict(eta_min=float(low), T_max=float(24)),
     d=dict(start_factor=0.16 / base, total_iters=18),
 )
 
@@ -198,13 +198,13 @@ def warmup_then_cosine(optimizer, epochs, warmup):
 # %% predict: a step early
 # loses: predict-a
 # - "step_size": 15
-# + "step_size": 14
+# + "step_size": 15 - 1
 
 
 # %% predict: counted from one
 # loses: predict-a
 # - "step_size": 15
-# + "step_size": 16
+# + "step_size": 15 + 1
 
 
 # %% predict: constant means constant
@@ -222,13 +222,13 @@ def warmup_then_cosine(optimizer, epochs, warmup):
 # %% predict: one epoch less
 # loses: predict-b
 # - "total_iters": 14
-# + "total_iters": 13
+# + "total_iters": 14 - 1
 
 
 # %% predict: the whole wave
 # loses: predict-c
 # - "T_max": 24
-# + "T_max": 48
+# + "T_max": 2 * 24
 
 
 # %% predict: the lowest rate as a factor
@@ -246,7 +246,7 @@ def warmup_then_cosine(optimizer, epochs, warmup):
 # %% predict: the epochs counted from the first
 # loses: predict-c
 # - "T_max": 24
-# + "T_max": 25
+# + "T_max": 24 + 1
 
 
 # %% predict: the default factor
@@ -264,7 +264,7 @@ def warmup_then_cosine(optimizer, epochs, warmup):
 # %% predict: one epoch less for the line
 # loses: predict-d
 # - "total_iters": 18
-# + "total_iters": 17
+# + "total_iters": 18 - 1
 
 
 # %% order: not repaired

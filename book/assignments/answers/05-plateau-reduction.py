@@ -188,7 +188,7 @@ from fractions import Fraction
 
 
 def alarm_probability(patience):
-    return 1 - Fraction(patience + 1, patience + 2) ** 12
+    return 1 - Fraction(patience + 1, patience + 2) ** 22
 
 
 def smallest_patience(probability):
@@ -204,13 +204,13 @@ import numpy as np
 
 
 def alarm_probability(patience):
-    alone = np.full(12, 1 / (patience + 2))
+    alone = np.full(22, 1 / (patience + 2))
     return 1 - np.prod(1 - alone)
 
 
 def smallest_patience(probability):
     patience = np.arange(100_000)
-    enough = 1 - (1 - 1 / (patience + 2)) ** 12 <= probability
+    enough = 1 - (1 - 1 / (patience + 2)) ** 22 <= probability
     return np.argmax(enough)
 
 
@@ -218,17 +218,17 @@ def smallest_patience(probability):
 # loses: nothing
 def alarm_probability(patience):
     alone = torch.tensor(1 / (patience + 2))
-    return -torch.expm1(12 * torch.log1p(-alone))
+    return -torch.expm1(22 * torch.log1p(-alone))
 
 
 def smallest_patience(probability):
-    alone = -math.expm1(math.log1p(-probability) / 12)
+    alone = -math.expm1(math.log1p(-probability) / 22)
     return max(0.0, math.ceil(1 / alone - 2))
 
 
 # %% alarm: recursion
 # loses: nothing
-def alarm_probability(patience, networks=12):
+def alarm_probability(patience, networks=22):
     if networks == 0:
         return 0.0
     one = 1 / (patience + 2)
@@ -364,7 +364,7 @@ def smallest_patience(probability, patience=0):
 
 
 # %% machine: better than the epoch before
-# loses: machine-cooldown, machine-patience, machine-threshold
+# loses: machine-cooldown, machine-floor, machine-patience, machine-threshold
 # - self.bad += 1
 # + self.best, self.bad = self.average, self.bad + 1
 
@@ -495,33 +495,33 @@ def smallest_patience(probability):
 # %% alarm: the sum of the probabilities
 # loses: alarm-patience, alarm-probability
 def alarm_probability(patience):
-    return min(1.0, 12 / (patience + 2))
+    return min(1.0, 22 / (patience + 2))
 
 
 def smallest_patience(probability):
-    return max(0, math.ceil(12 / probability - 2))
+    return max(0, math.ceil(22 / probability - 2))
 
 
 # %% alarm: in all of them
 # loses: alarm-patience, alarm-probability
 def alarm_probability(patience):
-    return (1 / (patience + 2)) ** 12
+    return (1 / (patience + 2)) ** 22
 
 
 def smallest_patience(probability):
-    return max(0, math.ceil(probability ** (-1 / 12) - 2))
+    return max(0, math.ceil(probability ** (-1 / 22) - 2))
 
 
 # %% alarm: one epoch too few
 # loses: alarm-probability
-# - return 1 - (1 - 1 / (patience + 2)) ** 12
-# + return 1 - (1 - 1 / (patience + 1)) ** 12 if patience else 1.0
+# - return 1 - (1 - 1 / (patience + 2)) ** 22
+# + return 1 - (1 - 1 / (patience + 1)) ** 22 if patience else 1.0
 
 
 # %% alarm: a coin in each epoch
 # loses: alarm-probability
-# - return 1 - (1 - 1 / (patience + 2)) ** 12
-# + return 1 - (1 - 0.5 ** (patience + 1)) ** 12
+# - return 1 - (1 - 1 / (patience + 2)) ** 22
+# + return 1 - (1 - 0.5 ** (patience + 1)) ** 22
 
 
 # %% alarm: one too many
