@@ -8,6 +8,7 @@ from what a cell has put out. `make test-long` takes the same answers through `n
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import html
 import io
@@ -16,6 +17,7 @@ import re
 import signal
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -154,7 +156,7 @@ def marks(cell: dict[str, Any], outputs: list[Any], config: Config) -> float:
 def lost(
     notebook: list[dict[str, Any]],
     answers: dict[str, str],
-    seconds: float = 5,
+    seconds: float = 3,
     config: Config | None = None,
 ) -> set[str]:
     """The test cells that give no marks to these answers."""
@@ -210,10 +212,103 @@ def test_a_warning_costs_marks_only_without_the_course_s_configuration() -> None
 
 def test_every_assignment_has_as_many_answers_as_the_guide_says() -> None:
     guide = (ROOT / "book" / "instructors.md").read_text(encoding="utf-8")
-    assert "at least twelve plausible wrong answers" in guide
-    assert min(map(len, WRONG.values())) >= 12
-    assert "at least eight unusual right answers" in guide
-    assert min(map(len, RIGHT.values())) >= 8
+    for name in NAMES:
+        right, wrong = len(RIGHT[name]), len(WRONG[name])
+        assert f"\n| {int(name[:2])} | {right} | {wrong} |\n" in guide
+        assert right >= 8, "the guide: at least eight unusual right answers"
+        assert wrong >= 12, "the guide: at least twelve plausible wrong answers"
+
+
+@pytest.fixture
+def tool(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "book" / "tools"))
+    import assignments
+
+    return assignments
+
+
+def edition(tool, name: str, seed: int) -> list[dict[str, Any]]:
+    written = (SOURCES / name / "assignment.ipynb").read_text(encoding="utf-8")
+    return json.loads(tool.with_numbers(written, name, seed))["cells"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_another_edition_is_graded_as_well(tool, name: str) -> None:
+    notebook = edition(tool, name, 7)
+    solution = answers_of(notebook)
+    assert lost(notebook, solution) == set()
+    answers = parse(tool.with_numbers(answers_file(name), name, 7), solution)
+    differ = {
+        (answer.cell, answer.what): found
+        for answer in answers
+        if (found := lost(notebook, solution | {answer.cell: answer.code})) != answer.loses
+    }
+    assert differ == {}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("seed", "other"), [(0, 7), (7, 0), (7, 8)])
+def test_the_solution_of_another_edition_has_fewer_than_10_points(
+    tool, name: str, seed: int, other: int
+) -> None:
+    notebook = edition(tool, name, seed)
+    failed = lost(notebook, answers_of(edition(tool, name, other)))
+    assert sum(role(c)["points"] for c in notebook if role(c)["grade_id"] in failed) > 10
+
+
+def test_every_edition_has_values_of_its_own(tool) -> None:
+    assert list(tool.NUMBERS) == NAMES
+    for name, lines in tool.NUMBERS.items():
+        written = (SOURCES / name / "assignment.ipynb").read_text(encoding="utf-8")
+        for line in lines:
+            values = line.split()
+            assert len(values) == len(set(values)) == tool.EDITIONS
+            assert values[0] in written
+        assert tool.with_numbers(written, name, 0) == written
+
+
+def without_names(node: ast.AST) -> str:
+    """The code with one name for all variables."""
+    node = ast.parse(ast.unparse(node))
+    for one in ast.walk(node):
+        if isinstance(one, ast.Name):
+            one.id = "x"
+        if isinstance(one, ast.FunctionDef):
+            one.name = "f"
+    return ast.unparse(node)
+
+
+def bodies(code: str) -> Iterator[tuple[str, str]]:
+    """Each function's name, and its body without docstring and names."""
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.FunctionDef):
+            lines = node.body[ast.get_docstring(node) is not None :]
+            yield node.name, "\n".join(map(without_names, lines))
+
+
+def code_of_the_book() -> Iterator[str]:
+    for path in sorted((ROOT / "chapters").rglob("*")):
+        if path.suffix == ".ipynb" and path.stem != "assignment":
+            yield from (text(cell) for cell in cells(path) if cell["cell_type"] == "code")
+        if path.suffix == ".md":
+            yield from re.findall(r"^```.*\n(.*?)^```", path.read_text("utf-8"), re.M | re.S)
+
+
+def is_python(code: str) -> bool:
+    with contextlib.suppress(SyntaxError):
+        ast.parse(code)
+        return True
+    return False
+
+
+def test_no_solution_can_be_pasted_from_the_book() -> None:
+    printed = "\n".join(without_names(ast.parse(c)) for c in code_of_the_book() if is_python(c))
+    body = "return x * x ** 2 / (x * (2 - x * x))"
+    assert body in printed, "the noise floor, which assignment 1 asks for with weight decay"
+    for name in NAMES:
+        for code in answers_of(source(name)).values():
+            for function, body in bodies(code):
+                assert body not in printed, f"{name}: {function} is in the book"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -291,13 +386,10 @@ def test_no_solution_is_in_a_students_version_or_on_the_site(site: Path) -> None
     assert found == []
 
 
-def test_the_students_versions_are_those_of_the_sources(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "book" / "tools"))
-    import assignments
-
-    assignments.make_course(tmp_path / "course")
+def test_the_students_versions_are_those_of_the_sources(tool, tmp_path: Path) -> None:
+    tool.make_course(tmp_path / "course")
     for name in NAMES:
-        made = assignments.students_version(tmp_path / "course", name)
+        made = tool.students_version(tmp_path / "course", name)
         kept = (ROOT / "chapters" / name / "assignment.ipynb").read_text(encoding="utf-8")
         assert made == kept, "run `make assignments`"
-    assert sys.modules["assignments"].names() == NAMES
+    assert tool.names() == NAMES

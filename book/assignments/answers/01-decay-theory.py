@@ -27,7 +27,7 @@ def stability_limit(hessian):
 # loses: nothing
 def stability_limit(hessian):
     v = torch.linspace(1.0, 2.0, len(hessian), dtype=torch.float64)
-    for _ in range(5000):
+    for _ in range(500):
         v = hessian.double() @ v
         v = v / v.norm()
     return 2 / (v @ hessian.double() @ v + 0.3)
