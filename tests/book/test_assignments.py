@@ -160,7 +160,7 @@ def lost(
     config: Config | None = None,
 ) -> set[str]:
     """The test cells that give no marks to these answers."""
-    config = config or course_config()
+    config = course_config() if config is None else config
     names: dict[str, Any] = {"__name__": "__main__"}
     failed = set()
     for cell in notebook:
@@ -237,13 +237,11 @@ def test_another_edition_is_graded_as_well(tool, name: str) -> None:
     notebook = edition(tool, name, 7)
     solution = answers_of(notebook)
     assert lost(notebook, solution) == set()
-    answers = parse(tool.with_numbers(answers_file(name), name, 7), solution)
-    differ = {
-        (answer.cell, answer.what): found
-        for answer in answers
-        if (found := lost(notebook, solution | {answer.cell: answer.code})) != answer.loses
-    }
-    assert differ == {}
+    for answer in parse(tool.with_numbers(answers_file(name), name, 7), solution):
+        found = lost(notebook, solution | {answer.cell: answer.code})
+        # Which of its question's cells a wrong answer fails may depend on the numbers.
+        assert bool(found) == bool(answer.loses), answer.what
+        assert all(cell in answer.loses or cell.startswith(answer.cell) for cell in found)
 
 
 @pytest.mark.parametrize("name", NAMES)
