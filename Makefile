@@ -64,8 +64,8 @@ record: $(READY) ## Run the recorded experiment of the notebook NB=path, which t
 replication: $(READY) ## Chapter 6's published experiment, which needs a GPU and hours; ARGS=--help
 	@$(BIN)/python book/tools/replication.py $(ARGS)
 
-assignments: $(READY) ## Make the students' versions, and a course with the solutions for nbgrader
-	@$(BIN)/python book/tools/assignments.py
+assignments: $(READY) ## Make the students' versions, and a course with the solutions; SEED=7 for other numbers
+	@$(BIN)/python book/tools/assignments.py $(SEED)
 
 fallbacks: $(READY) ## Draw again what stands in an explorer's place where no script runs
 	@$(BIN)/python book/tools/fallbacks.py

@@ -1,33 +1,45 @@
-"""The assignments' graders: full marks for the solution, none for the blank, and for each of many
-plausible wrong answers exactly the marks that it should lose.
+"""The assignments' graders: full marks for the solution and for unusual right answers, none for the
+blank, and for each of many plausible wrong answers exactly the marks that it should lose.
 
-Here a notebook's cells run as nbgrader runs them (an error or an endless loop ends its cell, not
-the notebook), but in this process. `make test-long` takes the same answers through nbgrader itself.
+Here a notebook's cells run one after the other in this process: an error or an endless loop ends
+its cell, not the notebook. nbgrader's own code, with the course's configuration, makes the marks
+from what a cell has put out. `make test-long` takes the same answers through `nbgrader autograde`.
 """
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import html
+import io
 import json
 import re
 import signal
 import sys
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from nbformat.v4 import new_code_cell, new_output
+from nbgrader.preprocessors import IgnorePattern
+from nbgrader.utils import determine_grade
+from traitlets.config import Config, PyFileConfigLoader
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
-SOURCES = ROOT / "book" / "assignments" / "source"
+ASSIGNMENTS = ROOT / "book" / "assignments"
+SOURCES = ASSIGNMENTS / "source"
 NAMES = sorted(path.name for path in SOURCES.iterdir() if path.is_dir())
 HIDDEN = re.compile(r"^[ ]*### BEGIN (SOLUTION|HIDDEN TESTS)\n(.*?)^[ ]*### END \1\n?", re.M | re.S)
 
 ANSWER = re.compile(r"^# %% (\S+): (.*)\n# loses: (.*)\n", re.M)
+CHANGE = re.compile(r"^# - (.*)\n((?:# \+.*\n?)+)", re.M)
 
 
 class Answer(NamedTuple):
-    """A wrong answer: the cell that it replaces, and the test cells that it fails."""
+    """An answer: the cell that it replaces, and the test cells that it fails."""
 
     cell: str
     what: str
@@ -35,22 +47,30 @@ class Answer(NamedTuple):
     code: str
 
 
-def wrong_answers(name: str) -> list[Answer]:
-    written = (ROOT / "book" / "assignments" / "answers" / f"{name}.py").read_text("utf-8")
+def changed(solution: str, changes: str) -> str:
+    """The cell after changes of its solution: `# - before` and, once or more, `# + after`."""
+    given, mark, written = solution.partition("### BEGIN SOLUTION")
+    for before, after in CHANGE.findall(changes):
+        assert written.count(before) == 1, f"{before!r} is not in the solution once"
+        lines = [re.sub("^# [+] ?", "", line) for line in after.splitlines()]
+        written = written.replace(before, "\n".join(lines))
+    return given + mark + written
+
+
+def parse(written: str, solution: dict[str, str]) -> list[Answer]:
+    """The answers in a file of book/assignments/answers."""
     pieces = iter(ANSWER.split(written)[1:])
-    found = [
-        Answer(cell, what, set(loses.split(", ")), code)
-        for cell, what, loses, code in zip(pieces, pieces, pieces, pieces, strict=True)
-    ]
-    assert len(found) == written.count("# %%"), f"{name}: an answer has no line '# loses: …'"
+    found = []
+    for cell, what, loses, code in zip(pieces, pieces, pieces, pieces, strict=True):
+        if CHANGE.search(code):
+            code = changed(solution[cell], code)
+        found.append(Answer(cell, what, set(loses.split(", ")) - {"nothing"}, code))
+    assert len(found) == written.count("# %%"), "an answer has no line '# loses: …'"
     return found
 
 
-WRONG = {name: wrong_answers(name) for name in NAMES}
-
-
-class Endless(Exception):
-    """The cell took too long."""
+class Endless(BaseException):
+    """The cell took too long: not an Exception, which an answer may catch."""
 
 
 def cells(path: Path) -> list[dict[str, Any]]:
@@ -77,34 +97,79 @@ def answers_of(notebook: list[dict[str, Any]]) -> dict[str, str]:
     return {role(c)["grade_id"]: text(c) for c in notebook if role(c)["solution"]}
 
 
-def run(code: str, names: dict[str, Any], seconds: float) -> bool:
-    """Whether the cell ends in time: the processor's, so that a busy machine costs no marks."""
+def answers_file(name: str) -> str:
+    return (ASSIGNMENTS / "answers" / f"{name}.py").read_text(encoding="utf-8")
+
+
+ANSWERS = {name: parse(answers_file(name), answers_of(source(name))) for name in NAMES}
+RIGHT = {name: [one for one in ANSWERS[name] if not one.loses] for name in NAMES}
+WRONG = {name: [one for one in ANSWERS[name] if one.loses] for name in NAMES}
+
+
+def course_config(folder: Path = ASSIGNMENTS) -> Config:
+    return PyFileConfigLoader("nbgrader_config.py", path=str(folder)).load_config()
+
+
+def run(code: str, names: dict[str, Any], seconds: float) -> list[Any]:
+    """What the cell puts out: its error, if it has one, and what it writes to stderr.
+
+    It is stopped after this time: the processor's, so that a busy machine costs no marks.
+    """
 
     def stop(*_: Any) -> None:
         raise Endless
 
+    def warn(message: Any, category: Any, *_: Any, **__: Any) -> None:
+        sys.stderr.write(f"{category.__name__}: {message}\n")
+
+    outputs, stderr = [], io.StringIO()
     before = signal.signal(signal.SIGVTALRM, stop)
-    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
-    try:
-        exec(compile(code, "cell", "exec"), names)
-    except Exception:
-        return False
-    finally:
-        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-        signal.signal(signal.SIGVTALRM, before)
-    return True
+    with (
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(stderr),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("default")
+        warnings.showwarning = warn
+        signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+        try:
+            exec(compile(code, "cell", "exec"), names)
+        except (Exception, SystemExit, Endless) as error:
+            outputs.append(new_output("error", ename=type(error).__name__, evalue=str(error)))
+        finally:
+            signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+            signal.signal(signal.SIGVTALRM, before)
+    if stderr.getvalue():
+        outputs.insert(0, new_output("stream", name="stderr", text=stderr.getvalue()))
+    return outputs
 
 
-def lost(name: str, answers: dict[str, str], seconds: float = 20) -> set[str]:
+def marks(cell: dict[str, Any], outputs: list[Any], config: Config) -> float:
+    """What nbgrader gives to a test cell that has put this out."""
+    graded = new_code_cell(text(cell), outputs=outputs, metadata=cell["metadata"])
+    ignore = IgnorePattern(config=config)
+    if ignore.enabled:
+        graded, _ = ignore.preprocess_cell(graded, {}, 0)
+    return determine_grade(graded)[0]
+
+
+def lost(
+    notebook: list[dict[str, Any]],
+    answers: dict[str, str],
+    seconds: float = 3,
+    config: Config | None = None,
+) -> set[str]:
     """The test cells that give no marks to these answers."""
-    names: dict[str, Any] = {}
+    config = course_config() if config is None else config
+    names: dict[str, Any] = {"__name__": "__main__"}
     failed = set()
-    for cell in source(name):
+    for cell in notebook:
         if cell["cell_type"] != "code":
             continue
         cell_id = role(cell)["grade_id"]
         code = answers[cell_id] if role(cell)["solution"] else text(cell)
-        if not run(code, names, seconds) and role(cell)["grade"]:
+        outputs = run(code, names, seconds)
+        if role(cell)["grade"] and marks(cell, outputs, config) < role(cell)["points"]:
             failed.add(cell_id)
     return failed
 
@@ -113,26 +178,135 @@ def lost(name: str, answers: dict[str, str], seconds: float = 20) -> set[str]:
 def test_the_solution_has_full_marks_and_the_blank_none(name: str) -> None:
     graded = {role(c)["grade_id"]: role(c)["points"] for c in source(name) if role(c)["grade"]}
     assert sum(graded.values()) == 20
-    assert lost(name, answers_of(source(name))) == set()
-    assert lost(name, answers_of(student(name))) == set(graded)
+    assert lost(source(name), answers_of(source(name))) == set()
+    assert lost(source(name), answers_of(student(name))) == set(graded)
 
 
-@pytest.mark.parametrize(
-    ("name", "answer"),
-    [
+def each(answers: dict[str, list[Answer]]) -> list[Any]:
+    return [
         pytest.param(name, answer, id=f"{name} {answer.cell}: {answer.what}")
         for name in NAMES
-        for answer in WRONG[name]
-    ],
-)
+        for answer in answers[name]
+    ]
+
+
+@pytest.mark.parametrize(("name", "answer"), each(RIGHT))
+def test_an_unusual_right_answer_keeps_its_marks(name: str, answer: Answer) -> None:
+    assert lost(source(name), answers_of(source(name)) | {answer.cell: answer.code}) == set()
+
+
+@pytest.mark.parametrize(("name", "answer"), each(WRONG))
 def test_a_wrong_answer_loses_its_marks_and_no_others(name: str, answer: Answer) -> None:
-    assert lost(name, answers_of(source(name)) | {answer.cell: answer.code}) == answer.loses
+    answers = answers_of(source(name)) | {answer.cell: answer.code}
+    assert lost(source(name), answers) == answer.loses
 
 
-def test_every_assignment_has_as_many_wrong_answers_as_the_guide_says() -> None:
+def test_a_warning_costs_marks_only_without_the_course_s_configuration() -> None:
+    (name, answer) = next(
+        (name, one) for name in NAMES for one in RIGHT[name] if "progress bar" in one.what
+    )
+    answers = answers_of(source(name)) | {answer.cell: answer.code}
+    assert lost(source(name), answers) == set()
+    assert lost(source(name), answers, config=Config()) != set()
+
+
+def test_every_assignment_has_as_many_answers_as_the_guide_says() -> None:
     guide = (ROOT / "book" / "instructors.md").read_text(encoding="utf-8")
-    assert "at least eight plausible wrong answers each" in guide
-    assert min(map(len, WRONG.values())) >= 8
+    for name in NAMES:
+        right, wrong = len(RIGHT[name]), len(WRONG[name])
+        assert f"\n| {int(name[:2])} | {right} | {wrong} |\n" in guide
+        assert right >= 8, "the guide: at least eight unusual right answers"
+        assert wrong >= 12, "the guide: at least twelve plausible wrong answers"
+
+
+@pytest.fixture
+def tool(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "book" / "tools"))
+    import assignments
+
+    return assignments
+
+
+def edition(tool, name: str, seed: int) -> list[dict[str, Any]]:
+    written = (SOURCES / name / "assignment.ipynb").read_text(encoding="utf-8")
+    return json.loads(tool.with_numbers(written, name, seed))["cells"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_another_edition_is_graded_as_well(tool, name: str) -> None:
+    notebook = edition(tool, name, 7)
+    solution = answers_of(notebook)
+    assert lost(notebook, solution) == set()
+    for answer in parse(tool.with_numbers(answers_file(name), name, 7), solution):
+        found = lost(notebook, solution | {answer.cell: answer.code})
+        # Which of its question's cells a wrong answer fails may depend on the numbers.
+        assert bool(found) == bool(answer.loses), answer.what
+        assert all(cell in answer.loses or cell.startswith(answer.cell) for cell in found)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("seed", "other"), [(0, 7), (7, 0), (7, 8)])
+def test_the_solution_of_another_edition_has_fewer_than_10_points(
+    tool, name: str, seed: int, other: int
+) -> None:
+    notebook = edition(tool, name, seed)
+    failed = lost(notebook, answers_of(edition(tool, name, other)))
+    assert sum(role(c)["points"] for c in notebook if role(c)["grade_id"] in failed) > 10
+
+
+def test_every_edition_has_values_of_its_own(tool) -> None:
+    assert list(tool.NUMBERS) == NAMES
+    for name, lines in tool.NUMBERS.items():
+        written = (SOURCES / name / "assignment.ipynb").read_text(encoding="utf-8")
+        for line in lines:
+            values = line.split()
+            assert len(values) == len(set(values)) == tool.EDITIONS
+            assert values[0] in written
+        assert tool.with_numbers(written, name, 0) == written
+
+
+def without_names(node: ast.AST) -> str:
+    """The code with one name for all variables."""
+    node = ast.parse(ast.unparse(node))
+    for one in ast.walk(node):
+        if isinstance(one, ast.Name):
+            one.id = "x"
+        if isinstance(one, ast.FunctionDef):
+            one.name = "f"
+    return ast.unparse(node)
+
+
+def bodies(code: str) -> Iterator[tuple[str, str]]:
+    """Each function's name, and its body without docstring and names."""
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.FunctionDef):
+            lines = node.body[ast.get_docstring(node) is not None :]
+            yield node.name, "\n".join(map(without_names, lines))
+
+
+def code_of_the_book() -> Iterator[str]:
+    for path in sorted((ROOT / "chapters").rglob("*")):
+        if path.suffix == ".ipynb" and path.stem != "assignment":
+            yield from (text(cell) for cell in cells(path) if cell["cell_type"] == "code")
+        if path.suffix == ".md":
+            yield from re.findall(r"^```.*\n(.*?)^```", path.read_text("utf-8"), re.M | re.S)
+
+
+def is_python(code: str) -> bool:
+    with contextlib.suppress(SyntaxError):
+        ast.parse(code)
+        return True
+    return False
+
+
+def test_no_solution_can_be_pasted_from_the_book() -> None:
+    printed = "\n".join(without_names(ast.parse(c)) for c in code_of_the_book() if is_python(c))
+    body = "return x * x ** 2 / (x * (2 - x * x))"
+    assert body in printed, "the noise floor, which assignment 1 asks for with weight decay"
+    for name in NAMES:
+        for code in answers_of(source(name)).values():
+            for function, body in bodies(code):
+                assert body not in printed, f"{name}: {function} is in the book"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -143,7 +317,7 @@ def test_an_endless_loop_or_an_error_costs_only_its_answer(name: str, trouble: s
     header = re.match(r"def .*?:\n", answers[cell])
     assert header
     answers[cell] = f"{header[0]}    {trouble}\n"
-    failed = lost(name, answers, seconds=1.0)
+    failed = lost(source(name), answers, seconds=1.0)
     # Test cells are named after the answer that they test.
     assert failed == {
         role(c)["grade_id"]
@@ -210,13 +384,10 @@ def test_no_solution_is_in_a_students_version_or_on_the_site(site: Path) -> None
     assert found == []
 
 
-def test_the_students_versions_are_those_of_the_sources(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "book" / "tools"))
-    import assignments
-
-    assignments.make_course(tmp_path / "course")
+def test_the_students_versions_are_those_of_the_sources(tool, tmp_path: Path) -> None:
+    tool.make_course(tmp_path / "course")
     for name in NAMES:
-        made = assignments.students_version(tmp_path / "course", name)
+        made = tool.students_version(tmp_path / "course", name)
         kept = (ROOT / "chapters" / name / "assignment.ipynb").read_text(encoding="utf-8")
         assert made == kept, "run `make assignments`"
-    assert sys.modules["assignments"].names() == NAMES
+    assert tool.names() == NAMES

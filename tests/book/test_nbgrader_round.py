@@ -1,4 +1,4 @@
-"""A full round of nbgrader in its own course: generate, collect, autograde, the table of marks."""
+"""A round of nbgrader in the assignments' own course: generate, autograde, the table of marks."""
 
 from __future__ import annotations
 
@@ -7,12 +7,23 @@ import os
 import re
 import shutil
 import sys
+from itertools import zip_longest
 from pathlib import Path
 
 import nbformat
 import pytest
-from test_assignments import NAMES, ROOT, WRONG, answers_of, role, source, student
-from traitlets.config import Config
+from test_assignments import (
+    NAMES,
+    RIGHT,
+    ROOT,
+    WRONG,
+    Answer,
+    answers_of,
+    course_config,
+    role,
+    source,
+    student,
+)
 
 pytestmark = pytest.mark.long
 
@@ -32,8 +43,15 @@ def hand_in(course: Path, who: str, name: str, answers: dict[str, str]) -> None:
     nbformat.write(notebook, folder / "assignment.ipynb")
 
 
+def one_for_each_cell(answers: list[Answer]) -> list[list[Answer]]:
+    """The answers in as few notebooks as possible, since each notebook starts a kernel."""
+    cells = dict.fromkeys(answer.cell for answer in answers)
+    columns = [[answer for answer in answers if answer.cell == cell] for cell in cells]
+    return [[answer for answer in row if answer] for row in zip_longest(*columns)]
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_the_marks_are_those_that_the_answers_deserve(
+def test_each_cell_has_the_marks_that_its_answer_deserves(
     name: str, tmp_path: Path, monkeypatch
 ) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "book" / "tools"))
@@ -50,32 +68,45 @@ def test_the_marks_are_those_that_the_answers_deserve(
     endless = next(c for c, code in solution.items() if code.startswith("def "))
     header = re.match(r"def .*?:\n", solution[endless])
     assert header
-    loop = solution | {endless: f"{header[0]}    while True:\n        pass\n"}
-    costs = {cell for cell in points if cell.startswith(f"{endless}-")}
-    expected = {"solution": 20, "blank": 0, "endless loop": 20 - sum(points[c] for c in costs)}
-    hand_in(course, "solution", name, solution)
-    hand_in(course, "blank", name, answers_of(student(name)))
-    hand_in(course, "endless loop", name, loop)
-    for i, answer in enumerate(WRONG[name]):
-        who = f"wrong {i + 1}: {answer.what.replace('/', ' over ')}"
-        hand_in(course, who, name, solution | {answer.cell: answer.code})
-        expected[who] = 20 - sum(points[c] for c in answer.loses)
-    config = Config()
+    loop = {endless: f"{header[0]}    while True:\n        pass\n"}
+    loses: dict[str, set[str]] = {}
+
+    def submit(who: str, answers: dict[str, str], costs: set[str]) -> None:
+        hand_in(course, who, name, solution | answers)
+        loses[who] = costs
+
+    submit("solution", {}, set())
+    submit("blank", answers_of(student(name)), set(points))
+    submit("endless", loop, {cell for cell in points if cell.startswith(f"{endless}-")})
+    tried = {"right": one_for_each_cell(RIGHT[name]), "wrong": one_for_each_cell(WRONG[name])}
+    for kind, notebooks in tried.items():
+        for i, answers in enumerate(notebooks):
+            costs = set().union(*(answer.loses for answer in answers))
+            submit(f"{kind} {i}", {answer.cell: answer.code for answer in answers}, costs)
+
+    config = course_config(course)
     config.CourseDirectory.root = str(course)
     config.CourseDirectory.db_assignments = []
-    config.ExecutePreprocessor.timeout = 15
-    config.ExecutePreprocessor.interrupt_on_timeout = True
+    config.ExecutePreprocessor.timeout = 30
     logging.getLogger("traitlets").setLevel(logging.CRITICAL)
     api = NbGraderAPI(CourseDirectory(config=config), config=config)
-    marks = {}
-    for who in expected:
+    for who in loses:
         done = api.autograde(name, who, create=True, force=True)
         assert done["success"], done["log"]
+    lost = {}
     with Gradebook(f"sqlite:///{course / 'gradebook.db'}") as book:
-        for who in expected:
-            marks[who] = book.find_submission(name, who).score
-    print(f"\n{name}")
-    for who, mark in marks.items():
-        print(f"  {mark:4.0f} of 20 (expected {expected[who]})  {who}")
-    assert marks == expected
+        for who in loses:
+            (notebook,) = book.find_submission(name, who).notebooks
+            scores = {grade.name: grade.score for grade in notebook.grades}
+            assert scores.keys() == points.keys()
+            assert all(score in (0, points[cell]) for cell, score in scores.items())
+            lost[who] = {cell for cell, score in scores.items() if score == 0}
+    for kind, notebooks in tried.items():
+        as_expected = [
+            answer.loses <= lost[f"{kind} {i}"] if answer.loses else not lost[f"{kind} {i}"]
+            for i, answers in enumerate(notebooks)
+            for answer in answers
+        ]
+        print(f"{name}, {kind} answers: {sum(as_expected)} of {len(as_expected)} marked as such")
+    assert lost == loses
     shutil.rmtree(course)
