@@ -154,17 +154,19 @@ def range_curve(test: RangeTest, readings: dict[str, float], title: str = "") ->
     first, low = test.smoothed[0], test.smoothed.min()
     axes.semilogx(test.rates, test.losses, ".", color="#b9c3cc", markersize=3)
     axes.semilogx(test.rates, test.smoothed, color=PALETTE["blue"])
-    # The labels have a row each, above the curve's start; an explosion runs out of the figure.
+    # The labels have the rows above the curve's start, the highest rate on top, and each line ends
+    # at its label: so nothing crosses. An explosion runs out of the figure.
     axes.set_ylim(low - 0.1 * (first - low), first + 0.8 * (first - low))
-    for row, ((label, rate), color) in enumerate(zip(readings.items(), CYCLE[1:], strict=False)):
-        axes.axvline(rate, color=color, linewidth=1)
-        at, text = (rate, 0.96 - 0.08 * row), f"{label}: {rate:.2g} "
-        where = axes.get_xaxis_transform()
-        axes.text(*at, text, transform=where, color=color, ha="right", va="center", fontsize=9.5)
+    ordered = sorted(zip(readings.items(), CYCLE[1:], strict=False), key=lambda item: -item[0][1])
+    for row, ((label, rate), color) in enumerate(ordered):
+        height, where = 0.95 - 0.09 * row, axes.get_xaxis_transform()
+        axes.axvline(rate, ymax=height, color=color, linewidth=1)
+        text = f"{label}: {rate:.2g} "
+        axes.text(rate, height, text, transform=where, color=color, ha="right", va="center")
     axes.set(xlabel="learning rate", ylabel="loss", title=title)
     alt = (
-        f"A range test from {test.rates[0]:.2g} to {test.rates[-1]:.2g}: the smoothed loss goes from "
-        f"{first:.3g} to {low:.3g} at {test.rates[test.smoothed.argmin()]:.2g} and ends at "
+        f"A range test from {test.rates[0]:.2g} to {test.rates[-1]:.2g}: the smoothed loss goes "
+        f"from {first:.3g} to {low:.3g} at {test.rates[test.smoothed.argmin()]:.2g} and ends at "
         f"{test.smoothed[-1]:.3g}. "
     )
     return result, alt + "; ".join(f"{label}: {rate:.2g}" for label, rate in readings.items()) + "."
