@@ -116,23 +116,26 @@ def test_the_default_rate_is_sound(optimizer, tmp_path, capsys) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "large", "small"),
+    ("words", "digits", "mnist", "cifar"),
     [
-        ([], 0.01, 0.03),
-        (["--momentum", "0"], 0.1, 0.3),
-        (["--momentum", "0.99"], 0.001, 0.003),
-        (["--optimizer", "nesterov"], 0.01, 0.03),
-        (["--optimizer", "rmsprop"], 0.001, 0.003),
-        (["--optimizer", "adam"], 0.001, 0.003),
-        (["--optimizer", "adamw"], 0.001, 0.003),
+        ([], 0.03, 0.0086, 0.0043),
+        (["--momentum", "0"], 0.3, 0.086, 0.043),
+        (["--momentum", "0.99"], 0.003, 0.00086, 0.00043),
+        (["--optimizer", "nesterov"], 0.03, 0.0086, 0.0043),
+        (["--optimizer", "rmsprop"], 0.003, 0.00086, 0.00043),
+        (["--optimizer", "adam"], 0.003, 0.00086, 0.00043),
+        (["--optimizer", "adamw"], 0.003, 0.00086, 0.00043),
     ],
 )
-def test_the_default_rate_depends_on_optimizer_momentum_and_data(words, large, small) -> None:
+def test_the_default_rate_depends_on_optimizer_momentum_and_data(
+    words, digits, mnist, cifar
+) -> None:
     settings = vars(command.parser().parse_args(["train", *words]))
-    digits = load("digits", device="cpu")
-    many = replace(digits, train=Split(digits.train.x, torch.zeros(48_000)))
-    assert command.completed(settings, digits)["lr"] == small
-    assert command.completed(settings, many)["lr"] == large
+    data = load("digits", device="cpu")
+    for shape, rate in (((1, 8, 8), digits), ((1, 28, 28), mnist), ((3, 32, 32), cifar)):
+        images = torch.zeros(len(data.train.y), *shape)
+        other = replace(data, train=Split(images, data.train.y))
+        assert command.completed(settings, other)["lr"] == rate
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
