@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import resource
 import shlex
@@ -183,26 +184,31 @@ def test_a_run_that_ends_no_better_than_guessing_is_given_up(
     assert len(log(tmp_path / "run")) == int(epoch)
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["--lr", "1e-5", "--epochs", "3"],  # slow: its loss is near its start
-        ["--lr", "0.3", "--keep", "0.001", "--epochs", "4"],
-        ["--batch-size", "1077", "--epochs", "5", "--lr", "0.04"],  # young: a few steps
-    ],
-)
-def test_a_slow_run_and_a_young_one_go_on(words, tmp_path) -> None:
-    assert train(*words, "--out", str(tmp_path / "run")) == 0
-
-
-def test_an_overfitted_network_is_no_reason_to_stop() -> None:
+def given_up(
+    *words: str, lr: float = 0.03, steps: int = 400, loss: float = 2.31, accuracy: float = 0.1
+) -> str | None:
+    """What is said after the first epoch of a run on digits, whose default rate is 0.03."""
     digits = load("digits", device="cpu")
-    settings = vars(command.parser().parse_args(["train"]))
-    settings = command.completed(settings, digits)
-    history = History([0.03] * 400, [0.01], [2.9], [0.4])
-    assert command.trouble(history, settings, digits) is None
-    history.validation_accuracy = [0.1]
-    assert "try --lr 0.003, or" in str(command.trouble(history, settings, digits))
+    settings = vars(command.parser().parse_args(["train", "--lr", str(lr), *words]))
+    history = History([lr] * steps, [loss], [loss], [accuracy])
+    return command.trouble(history, command.completed(settings, digits), digits)
+
+
+def test_only_a_run_that_had_its_chance_is_given_up() -> None:
+    assert "try --lr 0.003, or" in str(given_up())
+    assert given_up(loss=2.3) is None  # better than guessing
+    assert given_up(steps=40) is None  # young
+    assert given_up("--epochs", "1", steps=40), "the last epoch"
+    assert given_up(lr=0.02) is None  # slow
+    assert given_up("--keep", "0.5") is None  # slow: half of the steps are kept
+    for few in (given_up(steps=40, loss=2.6), given_up(lr=0.02, loss=2.6)):
+        assert few, "its loss has risen"
+    assert given_up(loss=2.9, accuracy=0.4) is None  # overfitted
+    assert given_up(loss=math.nan, accuracy=0.4), "not finite"
+
+
+def test_a_slow_run_goes_on(tmp_path) -> None:
+    assert train("--lr", "1e-5", "--epochs", "3", "--out", str(tmp_path / "run")) == 0
 
 
 @pytest.mark.slow
