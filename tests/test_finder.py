@@ -418,6 +418,14 @@ def test_valley_is_fastai_s(numbers) -> None:
         assert valley(test) == test.rates[first + index]
 
 
+def test_valley_of_a_single_fall_is_its_start_and_not_the_last_rate_as_in_fastai() -> None:
+    rising = np.linspace(1, 2, 40)
+    rising[4] = 5.0  # the first that is read
+    assert fastai_s_valley(rising[4:-5].tolist()) == -1
+    test = drawn(rising)
+    assert valley(test) == test.rates[4]
+
+
 READINGS = [minimum_over_ten, steepest, valley, last_clear_fall]
 
 
