@@ -4,7 +4,8 @@ Each module says in `__all__` which of its names are public; all of them can be 
 The experiments of the book are in `lrlib.lab`, what its notebooks show in `lrlib.notebook`.
 """
 
-from lrlib import lr_dropout, param_groups, plateau, rates, schedules
+from lrlib import finder, lr_dropout, param_groups, plateau, rates, schedules
+from lrlib.finder import *
 from lrlib.lr_dropout import *
 from lrlib.param_groups import *
 from lrlib.plateau import *
@@ -19,4 +20,5 @@ __all__ = [
     *param_groups.__all__,
     *plateau.__all__,
     *lr_dropout.__all__,
+    *finder.__all__,
 ]

@@ -7,24 +7,35 @@ All writes are atomic, so at any moment the folder holds a run that can be resum
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
+import math
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.optim import Optimizer
 from tqdm import tqdm
 
-from lrlib import schedules
+from lrlib import finder, schedules
 from lrlib.lab.data import NAMES, DataError, Dataset, crop_and_flip, load
 from lrlib.lab.files import atomic_write
 from lrlib.lab.models import cifar_resnet34, mlp, seeded, small_cnn
-from lrlib.lab.training import History, evaluate, fit, load_checkpoint, save_checkpoint
+from lrlib.lab.training import (
+    History,
+    batches,
+    evaluate,
+    fit,
+    load_checkpoint,
+    save_checkpoint,
+)
 from lrlib.lr_dropout import LRDropout
 from lrlib.plateau import PlateauRule
 from lrlib.schedules import Schedule
@@ -60,22 +71,42 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "adamw": torch.optim.AdamW,
 }
 
+# The default rates for 64 inputs (digits) and batches of 32; for SGD it is the effective rate,
+# lr/(1 − momentum). Measured with the small network on digits, MNIST, Fashion-MNIST and CIFAR-10:
+# the best rate falls as the number of inputs grows, about as the square root of that number.
+SOUND = {"sgd": 0.3, "nesterov": 0.3, "rmsprop": 0.003, "adam": 0.003, "adamw": 0.003}
+
+# Until so many steps are done, a run may be no better than guessing because it is young.
+YOUNG = 100
+
+# What `--lr find` reads off the curve; it trains with the first.
+READINGS = (finder.minimum_over_ten, finder.steepest, finder.valley, finder.last_clear_fall)
+
 EXAMPLES = """\
+without --lr:
+  the rate is 0.3 · (1 − momentum) for sgd and nesterov, and 0.003 for rmsprop, adam and adamw;
+  both times √(64/n), where n is the number of numbers in an image (64 in digits)
+
 examples:
   lrlib train                                        digits, a small network, seconds
-  lrlib train --lr 0.3 --schedule cosine --epochs 30
+  lrlib train --dataset mnist --lr find              first a range test, then the run
+  lrlib train --lr 0.1 --schedule cosine --epochs 30
   lrlib train --lr=.1 --lr_dropout_rate=0.5          learning-rate dropout, keeping half
   lrlib train --plateau --patience 3                 lower the rate when validation stalls
-  lrlib train --optimizer adamw --lr 0.003 --weight-decay 0.01
+  lrlib train --optimizer adamw --weight-decay 0.01
   lrlib train --dataset cifar10 --model resnet34 --epochs 200 --batch-size 128 \\
-      --momentum 0.9 --weight-decay 5e-4 --schedule step --keep 0.5 --augment
+      --lr 0.1 --momentum 0.9 --weight-decay 5e-4 --schedule step --keep 0.5 --augment
                                                      the published setting (a GPU, hours)
   lrlib train --resume runs/NAME                     continue a run that was stopped
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line; returns the exit status."""
+    """Runs the command line; returns the exit status.
+
+    0: done; 1: the run was given up, because its loss is no better than guessing; 2: the words or
+    the data are wrong; 130: stopped by Ctrl-C.
+    """
     words = sys.argv[1:] if arguments is None else list(arguments)
     settings = vars(parser().parse_args(words))
     if settings.pop("command") is None:
@@ -93,6 +124,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, TypeError, DataError, OSError) as error:
         print(f"lrlib train: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("\nStopped.", file=sys.stderr)
+        return 130
 
 
 def parser() -> argparse.ArgumentParser:
@@ -115,18 +149,18 @@ def parser() -> argparse.ArgumentParser:
     add("--augment", action="store_true", help="random crops and flips of images")
 
     add = train.add_argument_group("the rate").add_argument
-    add("--lr", type=float, default=0.1, metavar="RATE", help="base rate (%(default)s)")
+    add("--lr", type=_rate, metavar="RATE", help='base rate, or "find": a range test (see below)')
     add("--schedule", default="constant", choices=SCHEDULES, help="its shape (%(default)s)")
     add("--plateau", action="store_true", help="lower the base rate when validation stalls")
-    add("--patience", type=int, default=5, metavar="EPOCHS", help="for --plateau (%(default)s)")
-    add("--factor", type=float, default=0.1, help="for --plateau (%(default)s)")
+    add("--patience", type=int, metavar="EPOCHS", help="for --plateau (5)")
+    add("--factor", type=float, help="for --plateau (0.1)")
     kept = "learning-rate dropout: the probability of *keeping* a coordinate's step (1: off)"
     keep = ("--keep", "--lr-dropout-rate", "--lr_dropout_rate")
     add(*keep, type=float, default=1.0, metavar="P", help=kept)
 
     add = train.add_argument_group("the optimizer").add_argument
     add("--optimizer", default="sgd", choices=OPTIMIZERS, help="(%(default)s)")
-    add("--momentum", type=float, default=0.9, help="for sgd and nesterov (%(default)s)")
+    add("--momentum", type=float, help="for sgd and nesterov (0.9)")
     add("--weight-decay", type=float, default=0.0, metavar="W", help="(%(default)g)")
 
     add = train.add_argument_group("the run").add_argument
@@ -139,21 +173,31 @@ def parser() -> argparse.ArgumentParser:
     return lrlib
 
 
+def _rate(word: str) -> float | str:
+    try:
+        return word if word == "find" else float(word)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{word!r} is neither a number nor 'find'") from None
+
+
 def _train(folder: Path, settings: dict[str, Any], resume: bool = False) -> int:
     # All settings are checked before anything is written.
     data = load(settings["dataset"], settings["device"])
+    settings = completed(settings, data)
+    plan = _fit_arguments(settings, data)
+    if not resume and folder.exists() and any(folder.iterdir()):
+        raise ValueError(
+            f"--out={folder}: exists and isn't empty; choose another folder, or continue with "
+            f"--resume {folder}"
+        )
+    if settings["lr"] == "find":
+        settings["lr"] = _found_lr(settings, data)
     model = _network(settings, data)
     optimizer = _optimizer(settings, model)
-    plan = _fit_arguments(settings, data)
     checkpoint, history = folder / "checkpoint.pt", History()
     if resume:
         history = load_checkpoint(checkpoint, model, optimizer)
     else:
-        if folder.exists() and any(folder.iterdir()):
-            raise ValueError(
-                f"--out={folder}: exists and isn't empty; choose another folder, or continue with "
-                f"--resume {folder}"
-            )
         folder.mkdir(parents=True, exist_ok=True)
         _write(folder / "settings.json", [settings], indent=1)
         save_checkpoint(checkpoint, model, optimizer, history)
@@ -169,6 +213,10 @@ def _train(folder: Path, settings: dict[str, Any], resume: bool = False) -> int:
                 _write(folder / "log.jsonl", log)
                 bar.write(_EPOCH.format(total=total, **log[-1]))
                 bar.update()
+                problem = trouble(history, settings, data)
+                if problem:
+                    bar.write(f"lrlib train: {problem}", file=sys.stderr)
+                    return 1
     except KeyboardInterrupt:
         print(f"\nStopped; saved after epoch {saved} of {total}. Continue with:")
         print(f"  python -m lrlib train --resume {folder}")
@@ -197,6 +245,93 @@ def _log(history: History) -> list[dict[str, Any]]:
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
+def completed(settings: dict[str, Any], data: Dataset) -> dict[str, Any]:
+    """The settings with the defaults that depend on others; or an error that names an option."""
+    optimizer, done = settings["optimizer"], dict(settings)
+    if optimizer not in ("sgd", "nesterov"):
+        _idle(settings, f"with --optimizer {optimizer}", "momentum")
+    else:
+        done["momentum"] = 0.9 if settings["momentum"] is None else settings["momentum"]
+        _number("momentum", done["momentum"], 0 <= done["momentum"] < 1, "from 0 to below 1")
+    if not settings["plateau"]:
+        _idle(settings, "without --plateau", "patience", "factor")
+    else:
+        done["patience"] = 5 if settings["patience"] is None else settings["patience"]
+        done["factor"] = 0.1 if settings["factor"] is None else settings["factor"]
+    if settings["lr"] is None:
+        done["lr"] = _default_lr(done, data)
+    elif settings["lr"] != "find":
+        _number("lr", done["lr"], 0 < done["lr"] < math.inf, "a finite number above 0")
+    decay = settings["weight_decay"]
+    _number("weight-decay", decay, 0 <= decay < math.inf, "a finite number of at least 0")
+    size, images = settings["batch_size"], len(data.train.y)
+    _number("batch-size", size, size <= images, f"at most {images}, the number of training images")
+    return done
+
+
+def _number(option: str, value: float, sound: bool, rule: str) -> None:
+    if not sound:
+        raise ValueError(f"--{option}={value}: must be {rule}")
+
+
+def _idle(settings: dict[str, Any], where: str, *options: str) -> None:
+    for option in options:
+        if settings[option] is not None:
+            raise ValueError(f"--{option}={settings[option]}: does nothing {where}; leave it out")
+
+
+def _default_lr(settings: dict[str, Any], data: Dataset) -> float:
+    rate = SOUND[settings["optimizer"]] * (1 - (settings["momentum"] or 0.0))
+    return float(f"{rate * math.sqrt(64 / math.prod(data.shape)):.2g}")
+
+
+def _found_lr(settings: dict[str, Any], data: Dataset) -> float:
+    """The rate that a range test finds; prints what it read."""
+    model = _network(settings, data)
+    optimizer = _optimizer({**settings, "lr": 1.0}, model)
+    (x, y), size, seed = data.train, settings["batch_size"], settings["seed"]
+    random = np.random.default_rng(seed)
+
+    def indices() -> Iterator[Tensor]:
+        for epoch in itertools.count():
+            yield from batches(len(y), size, seed, epoch)
+
+    def loss(model: nn.Module, batch: Tensor) -> Tensor:
+        batch = batch.to(y.device)
+        images = crop_and_flip(x[batch], random) if settings["augment"] else x[batch]
+        return F.cross_entropy(model(images), y[batch])
+
+    test = finder.range_test(model, indices(), optimizer, loss)
+    print(
+        f"range test: {len(test.rates)} steps, rates from {test.rates[0]:.2g} to "
+        f"{test.rates[-1]:.2g}, lowest smoothed loss {test.smoothed.min():.3g}; {test.stop}"
+    )
+    for reading in READINGS:
+        print(f"  {reading.__name__.replace('_', ' '):16} {reading(test):.2g}")
+    rate = float(f"{READINGS[0](test):.2g}")
+    print(f"training with --lr {rate} ({READINGS[0].__name__.replace('_', ' ')})")
+    return rate
+
+
+def trouble(history: History, settings: dict[str, Any], data: Dataset) -> str | None:
+    """What is wrong with the run after its last epoch, and the rate to try next."""
+    loss, accuracy = history.validation_loss[-1], history.validation_accuracy[-1]
+    guess, default = math.log(data.classes), _default_lr(settings, data)
+    if math.isfinite(loss) and math.isfinite(history.train_loss[-1]):
+        # A young run, or one at a small rate, may still be near its start. An overfitted network
+        # may have any loss, but it does better than chance.
+        young = len(history.lrs) < YOUNG and history.epochs < settings["epochs"]
+        slow = settings["keep"] * max(history.lrs) < default
+        calm = max(loss, history.train_loss[-1]) < 1.1 * guess
+        if loss < guess or accuracy >= 2 / data.classes or (calm and (young or slow)):
+            return None
+    return (
+        f"after epoch {history.epochs} the validation loss is {loss:.4g}, and guessing has "
+        f"{guess:.4g}. The rate {settings['lr']:g} is probably too high: try "
+        f"--lr {min(settings['lr'] / 10, default):.2g}, or --lr find"
+    )
+
+
 def _network(settings: dict[str, Any], data: Dataset) -> nn.Module:
     name, shape = settings["model"], data.shape
     if name == "resnet34" and shape != (3, 32, 32):
@@ -222,10 +357,12 @@ def _fit_arguments(settings: dict[str, Any], data: Dataset) -> dict[str, Any]:
     if epochs < 1:
         raise ValueError(f"--epochs={epochs}: must be a positive integer")
     steps = epochs * data.steps_per_epoch(settings["batch_size"])
-    rule = PlateauRule(factor=settings["factor"], patience=settings["patience"])
+    rule = None
+    if settings["plateau"]:
+        rule = PlateauRule(factor=settings["factor"], patience=settings["patience"])
     return {
         "schedule": SCHEDULES[settings["schedule"]](steps),
-        "plateau": rule if settings["plateau"] else None,
+        "plateau": rule,
         "batch_size": settings["batch_size"],
         "seed": settings["seed"],
         "augment": crop_and_flip if settings["augment"] else None,

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
+from lrlib.finder import RangeTest
 from lrlib.lab.contest import VERDICTS, Verdict
 from lrlib.lab.stats import interval
 from lrlib.notebook.outputs import display_figure
@@ -29,6 +30,7 @@ __all__ = [
     "forest",
     "label_line",
     "lr_curve",
+    "range_curve",
     "show",
 ]
 
@@ -144,6 +146,30 @@ def _described(rates: NDArray[np.float64]) -> str:
     last, top = len(rates) - 1, int(rates.argmax())
     ends = f"from {rates[0]:.3g} at step 0 to {rates[-1]:.3g} at step {last}"
     return ends if top in (0, last) else f"{ends}, highest {rates[top]:.3g} at step {top}"
+
+
+def range_curve(test: RangeTest, readings: dict[str, float], title: str = "") -> tuple[Figure, str]:
+    """The losses of a range test over the rate, a line for each reading, and alt text."""
+    result, axes = figure()
+    first, low = test.smoothed[0], test.smoothed.min()
+    axes.semilogx(test.rates, test.losses, ".", color="#b9c3cc", markersize=3)
+    axes.semilogx(test.rates, test.smoothed, color=PALETTE["blue"])
+    # The labels have the rows above the curve's start, the highest rate on top, and each line ends
+    # at its label: so nothing crosses. An explosion runs out of the figure.
+    axes.set_ylim(low - 0.1 * (first - low), first + 0.8 * (first - low))
+    ordered = sorted(zip(readings.items(), CYCLE[1:], strict=False), key=lambda item: -item[0][1])
+    for row, ((label, rate), color) in enumerate(ordered):
+        height, where = 0.95 - 0.09 * row, axes.get_xaxis_transform()
+        axes.axvline(rate, ymax=height, color=color, linewidth=1)
+        text = f"{label}: {rate:.2g} "
+        axes.text(rate, height, text, transform=where, color=color, ha="right", va="center")
+    axes.set(xlabel="learning rate", ylabel="loss", title=title)
+    alt = (
+        f"A range test from {test.rates[0]:.2g} to {test.rates[-1]:.2g}: the smoothed loss goes "
+        f"from {first:.3g} to {low:.3g} at {test.rates[test.smoothed.argmin()]:.2g} and ends at "
+        f"{test.smoothed[-1]:.3g}. "
+    )
+    return result, alt + "; ".join(f"{label}: {rate:.2g}" for label, rate in readings.items()) + "."
 
 
 def band(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import resource
 import shlex
@@ -12,13 +13,14 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from lrlib import Cosine
-from lrlib.lab import command, fit, load, mlp, seeded
+from lrlib.lab import History, Split, command, fit, load, mlp, seeded
 
 QUICK = ["--epochs", "2", "--batch-size", "128"]
 
@@ -93,7 +95,7 @@ def test_it_trains_as_fit_does(tmp_path) -> None:
     assert train(*settings, "--out", str(tmp_path / "run")) == 0
     data = load("digits")
     model = seeded(lambda: mlp(64, 64, 32, 10), 5).to(data.train.x.device)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.03, momentum=0.9)
     steps = data.steps_per_epoch(64)
     history = fit(
         model, data, optimizer, epochs=3, schedule=Cosine(3 * steps), batch_size=64, seed=5
@@ -101,6 +103,112 @@ def test_it_trains_as_fit_does(tmp_path) -> None:
     for ours, theirs in zip(weights(tmp_path / "run"), model.state_dict().values(), strict=True):
         assert torch.equal(ours, theirs.cpu())
     assert [line["lr"] for line in log(tmp_path / "run")] == history.lrs[steps - 1 :: steps]
+
+
+def settings_of(folder: Path) -> dict:
+    return json.loads((folder / "settings.json").read_text())
+
+
+@pytest.mark.parametrize("optimizer", command.OPTIMIZERS)
+def test_the_default_rate_is_sound(optimizer, tmp_path, capsys) -> None:
+    assert train("--optimizer", optimizer, "--out", str(tmp_path / "run")) == 0
+    (accuracy,) = re.findall(r"test: loss .*, accuracy (.*)%", capsys.readouterr().out)
+    assert float(accuracy) > 95
+
+
+@pytest.mark.parametrize(
+    ("words", "digits", "mnist", "cifar"),
+    [
+        ([], 0.03, 0.0086, 0.0043),
+        (["--momentum", "0"], 0.3, 0.086, 0.043),
+        (["--momentum", "0.99"], 0.003, 0.00086, 0.00043),
+        (["--optimizer", "nesterov"], 0.03, 0.0086, 0.0043),
+        (["--optimizer", "rmsprop"], 0.003, 0.00086, 0.00043),
+        (["--optimizer", "adam"], 0.003, 0.00086, 0.00043),
+        (["--optimizer", "adamw"], 0.003, 0.00086, 0.00043),
+    ],
+)
+def test_the_default_rate_depends_on_optimizer_momentum_and_data(
+    words, digits, mnist, cifar
+) -> None:
+    settings = vars(command.parser().parse_args(["train", *words]))
+    data = load("digits", device="cpu")
+    for shape, rate in (((1, 8, 8), digits), ((1, 28, 28), mnist), ((3, 32, 32), cifar)):
+        images = torch.zeros(len(data.train.y), *shape)
+        other = replace(data, train=Split(images, data.train.y))
+        assert command.completed(settings, other)["lr"] == rate
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_find_trains_at_the_rate_that_a_range_test_reads(optimizer, tmp_path, capsys) -> None:
+    options = ["--optimizer", optimizer, "--batch-size", "64", "--seed", "3", "--augment"]
+    options += ["--keep", "0.5", "--epochs", "2"]
+    assert train(*options, "--lr", "find", "--out", str(tmp_path / "found")) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"^range test: \d+ steps, rates from 1e-06 to ", said, re.M)
+    read = dict(re.findall(r"^  ([a-z ]+?) +([0-9.e-]+)$", said, re.M))
+    assert list(read) == ["minimum over ten", "steepest", "valley", "last clear fall"]
+    (rate,) = re.findall(r"^training with --lr (\S+) \(minimum over ten\)$", said, re.M)
+    assert float(rate) == float(read["minimum over ten"])
+    # The test has left no trace: it is the run that one types with this rate.
+    assert settings_of(tmp_path / "found")["lr"] == float(rate)
+    assert train(*options, "--lr", rate, "--out", str(tmp_path / "typed")) == 0
+    for ours, theirs in zip(weights(tmp_path / "found"), weights(tmp_path / "typed"), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("words", "latest", "then"),
+    [
+        (["--lr", "0.3"], 5, "0.03"),
+        (["--lr", "0.3", "--schedule", "cosine"], 5, "0.03"),
+        (["--lr", "100"], 1, "0.03"),
+        (["--lr", "100", "--epochs", "1"], 1, "0.03"),
+        (["--optimizer", "adam", "--lr", "1"], 1, "0.003"),
+        (["--lr", "1e30"], 1, "0.03"),
+    ],
+)
+def test_a_run_that_ends_no_better_than_guessing_is_given_up(
+    words, latest, then, tmp_path, capsys
+) -> None:
+    assert train(*words, "--out", str(tmp_path / "run")) == 1
+    said = capsys.readouterr()
+    message = (
+        r"^lrlib train: after epoch (\d+) the validation loss is (\S+), and guessing has 2\.303\. "
+        rf"The rate \S+ is probably too high: try --lr {then}, or --lr find$"
+    )
+    ((epoch, loss),) = re.findall(message, said.err, re.M)
+    assert int(epoch) <= latest
+    assert not float(loss) < 2.303
+    assert "test:" not in said.out
+    assert len(log(tmp_path / "run")) == int(epoch)
+
+
+def given_up(
+    *words: str, lr: float = 0.03, steps: int = 400, loss: float = 2.31, accuracy: float = 0.1
+) -> str | None:
+    """What is said after the first epoch of a run on digits, whose default rate is 0.03."""
+    digits = load("digits", device="cpu")
+    settings = vars(command.parser().parse_args(["train", "--lr", str(lr), *words]))
+    history = History([lr] * steps, [loss], [loss], [accuracy])
+    return command.trouble(history, command.completed(settings, digits), digits)
+
+
+def test_only_a_run_that_had_its_chance_is_given_up() -> None:
+    assert "try --lr 0.003, or" in str(given_up())
+    assert given_up(loss=2.3) is None  # better than guessing
+    assert given_up(steps=40) is None  # young
+    assert given_up("--epochs", "1", steps=40), "the last epoch"
+    assert given_up(lr=0.02) is None  # slow
+    assert given_up("--keep", "0.5") is None  # slow: half of the steps are kept
+    for few in (given_up(steps=40, loss=2.6), given_up(lr=0.02, loss=2.6)):
+        assert few, "its loss has risen"
+    assert given_up(loss=2.9, accuracy=0.4) is None  # overfitted
+    assert given_up(loss=math.nan, accuracy=0.4), "not finite"
+
+
+def test_a_slow_run_goes_on(tmp_path) -> None:
+    assert train("--lr", "1e-5", "--epochs", "3", "--out", str(tmp_path / "run")) == 0
 
 
 @pytest.mark.slow
@@ -165,10 +273,25 @@ def test_every_schedule_fits_any_run(schedule: str) -> None:
     [
         (["--epochs", "0"], r"--epochs=0: must be a positive integer"),
         (["--batch-size", "0"], r"batch_size must be a positive integer"),
-        (["--lr", "-1"], r"learning rate"),
+        (["--lr", "-1"], r"--lr=-1.0: must be a finite number above 0$"),
+        (["--lr", "0"], r"--lr=0.0: must be a finite number above 0$"),
+        (["--lr", "nan"], r"--lr=nan: must be a finite number above 0$"),
+        (["--lr", "inf"], r"--lr=inf: must be a finite number above 0$"),
+        (["--lr", "find", "--keep", "0"], r"keep must be a finite number above 0 and at most 1"),
+        (["--lr", "find", "--epochs", "0"], r"--epochs=0: must be a positive integer"),
+        (["--momentum", "1"], r"--momentum=1.0: must be from 0 to below 1$"),
+        (["--momentum", "nan"], r"--momentum=nan: must be from 0 to below 1$"),
+        (["--weight-decay", "nan"], r"--weight-decay=nan: must be a finite number of at least 0$"),
+        (["--batch-size", "1078"], r"--batch-size=1078: must be at most 1077, the number of train"),
+        (["--patience", "5"], r"--patience=5: does nothing without --plateau; leave it out$"),
+        (["--factor", "0.1"], r"--factor=0.1: does nothing without --plateau; leave it out$"),
+        (
+            ["--optimizer", "adam", "--momentum", "0.9"],
+            r"--momentum=0.9: does nothing with --optimizer adam; leave it out$",
+        ),
         (["--keep", "1.5"], r"keep must be a finite number above 0 and at most 1"),
         (["--factor", "2", "--plateau"], r"factor must be below 1"),
-        (["--patience", "-1"], r"patience must be a non-negative integer"),
+        (["--patience", "-1", "--plateau"], r"patience must be a non-negative integer"),
         (["--dataset", "imagenet"], r"imagenet"),
         (["--dataset", "nothing.npz"], r"nothing\.npz"),
         (["--model", "resnet34"], r"needs color images of 32×32"),
@@ -193,7 +316,7 @@ def test_wrong_values_are_refused_by_name_before_anything_is_written(
     ("arguments", "message"),
     [
         (["--schedule", "spiral"], "invalid choice: 'spiral'"),
-        (["--lr", "fast"], "invalid float value: 'fast'"),
+        (["--lr", "fast"], "argument --lr: 'fast' is neither a number nor 'find'"),
         (["--learning-rate", "1"], "unrecognized arguments"),
         (["--epoch", "1"], "unrecognized arguments"),
     ],
@@ -219,7 +342,7 @@ def test_the_help_teaches_and_its_examples_are_right(capsys) -> None:
         train("--help")
     said = capsys.readouterr().out
     examples = re.findall(r"^  lrlib (train\b.*?)(?:  |$)", re.sub(r"\\\n *", "", said), re.M)
-    assert len(examples) == 7
+    assert len(examples) == 8
     for example in examples:
         command.parser().parse_args(shlex.split(example))
     assert command.main([]) == 2

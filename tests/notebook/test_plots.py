@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import re
 from xml.etree import ElementTree
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from matplotlib import colors as mpl_colors
 
-from lrlib import Cosine, StepDecay
+from lrlib import Cosine, RangeTest, StepDecay
 from lrlib.notebook import plots
 
 
@@ -68,6 +69,29 @@ def test_alt_text_must_say_something(displayed) -> None:
     fig, _ = plots.figure()
     with pytest.raises(ValueError, match="must say what the figure shows"):
         plots.show(fig, "a plot")
+
+
+def test_a_range_test_is_drawn_with_its_readings() -> None:
+    curve = np.concatenate([np.linspace(2.0, 0.5, 80), np.linspace(0.6, 4.0, 20)])
+    test = RangeTest(np.geomspace(1e-6, 1.0, 100), curve, curve, "diverged")
+    readings = {"minimum / 10": 0.0061, "steepest": 0.005, "valley": 0.0052}
+    fig, alt = plots.range_curve(test, readings, "Four readings")
+    assert alt == (
+        "A range test from 1e-06 to 1: the smoothed loss goes from 2 to 0.5 at 0.061 and "
+        "ends at 4. minimum / 10: 0.0061; steepest: 0.005; valley: 0.0052."
+    )
+    fig.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in fig.axes[0].texts]
+    assert len(boxes) == 3
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+    # No label touches the curve.
+    points = fig.axes[0].transData.transform(np.column_stack([test.rates, curve])[:80])
+    assert not any(box.contains(x, y) for box in boxes for x, y in points)
+    # Nor a line, except its own at its end.
+    for line, box in itertools.product(fig.axes[0].lines[2:], boxes):
+        x, top = line.get_transform().transform(line.get_xydata())[1]
+        assert not (box.x0 < x < box.x1 - 1 and top > box.y0)
+    plots.plt.close(fig)
 
 
 def test_a_band_is_the_mean_and_its_interval() -> None:
