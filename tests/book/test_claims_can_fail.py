@@ -85,6 +85,8 @@ def test_an_altered_notebook_fails(name: str, index: int, mutant: dict[str, Any]
         pytest.fail(f"{shown}: no claim fails")
 
 
+# nbval runs the whole notebooks; this is about the claims that hold only after a cell left out.
+@pytest.mark.long
 @pytest.mark.parametrize("name", [name for name, (*_, some) in READ.items() if some])
 def test_unaltered_the_cells_that_mutants_need_pass(name: str, capsys) -> None:
     run(name, READ[name][0])
