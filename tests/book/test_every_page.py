@@ -1,0 +1,69 @@
+"""Every page of the site, opened from disk in a browser, at the widths of phones and laptops.
+
+In a file of its own, so that it runs beside `test_browser.py` and not after it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser
+from test_browser import watched
+
+pytestmark = pytest.mark.slow
+
+
+def own_pages(site: Path) -> list[Path]:
+    return sorted(page for page in site.rglob("*.html") if page.name != "404.html")
+
+
+# A picture that keeps its place by its attributes, and is drawn in other proportions.
+LETTERBOXED = """
+[...document.querySelectorAll("article img[width]")].filter(image =>
+  image.clientWidth && !image.closest("picture") && Math.abs(
+    image.clientHeight / image.clientWidth
+    - image.getAttribute("height") / image.getAttribute("width")
+  ) > 0.02
+).map(image => image.getAttribute("src"))
+"""
+
+
+def test_every_page_from_disk_is_whole_on_a_phone_and_asks_no_other_host(
+    site: Path, browser: Browser
+) -> None:
+    page = browser.new_page(viewport={"width": 360, "height": 780})
+    own = site.as_uri()
+    troubles = watched(page, own)
+    seen = []
+    for path in own_pages(site):
+        page.goto(path.as_uri(), wait_until="load")
+        page.evaluate("document.querySelectorAll('img').forEach(i => (i.loading = 'eager'))")
+        page.wait_for_function("[...document.images].every(i => i.complete)")
+        width = page.evaluate("document.documentElement.scrollWidth")
+        name = path.relative_to(site).as_posix()
+        if width > 360:
+            seen.append(f"{name} is {width} pixels wide")
+        empty = page.evaluate(
+            "[...document.images].filter(i => !i.naturalWidth).map(i => i.getAttribute('src'))"
+        )
+        cut = [f"equation cut on the right: {tex}" for tex in page.evaluate(WIDE_EQUATIONS)]
+        bands = [f"bands around {image}" for image in page.evaluate(LETTERBOXED)]
+        seen += [f"{name}: {trouble}" for trouble in (*troubles, *empty, *cut, *bands)]
+        troubles.clear()
+        for width in (768, 1024, 1100, 1280):
+            page.set_viewport_size({"width": width, "height": 780})
+            wide = page.evaluate("document.documentElement.scrollWidth")
+            seen += [f"{name} is {wide} pixels wide at {width}"] * (wide > width)
+        page.set_viewport_size({"width": 360, "height": 780})
+    page.close()
+    assert seen == []
+
+
+WIDE_EQUATIONS = """
+[...document.querySelectorAll(".katex-display")].filter(equation => {
+  const box = (equation.closest("div.math") || equation.parentElement).getBoundingClientRect();
+  const parts = [...equation.querySelectorAll(".base")].map(part => part.getBoundingClientRect());
+  return Math.max(...parts.map(part => part.right)) > box.right + 1;
+}).map(equation => equation.querySelector("annotation").textContent)
+"""
