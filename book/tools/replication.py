@@ -50,7 +50,7 @@ class MaskedBuffer(torch.optim.Optimizer):
                 buf.mul_(MU).add_(weight.grad.add(weight, alpha=DECAY))
                 mask = torch.rand(buf.shape, device=buf.device, generator=self.generator) < KEEP
                 d_p = buf  # a second name
-                d_p.mul_(mask)  # in place: the memory, too
+                d_p.mul_(mask)  # in place: masks the buffer, too
                 weight.add_(d_p, alpha=-group["lr"])
 
 
