@@ -265,7 +265,7 @@ READINGS = {
     "minimum": lrlib.minimum_over_ten,
     "steepest": lrlib.steepest,
     "valley": lrlib.valley,
-    "last clear fall": lrlib.last_clear_fall,
+    "last-clear-fall": lrlib.last_clear_fall,
 }
 
 

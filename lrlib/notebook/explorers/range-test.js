@@ -6,6 +6,8 @@
 
 const budgets = [["5", "5 epochs", "orange"], ["20", "20 epochs", "green"], ["80", "80 epochs", "blue"]];
 
+const rules = [["minimum", "minimum / …", "minimum / 10"], ["steepest", "steepest", "steepest"], ["valley", "valley", "valley"], ["last-clear-fall", "last clear fall", "last clear fall"]];
+
 // A range test's rates rise from 1e-6 to 10 in 200 steps.
 const ramp = (steps) => counting(steps).map((i) => 10 ** (-6 + (7 * i) / 199));
 
@@ -20,9 +22,8 @@ function lossAt({ rates, loss }, rate) {
 const explorer = {
   name: "range-test",
   title: "Read a rate, and see what it costs",
-  presets: [["short run", { budget: "5", rule: "last clear fall" }], ["long run", { budget: "80", rule: "valley" }], ["no divisor", { divisor: 1 }]],
+  presets: [["short run", { budget: "5", rule: "last-clear-fall" }], ["long run", { budget: "80", rule: "valley" }], ["no divisor", { rule: "minimum", divisor: 1 }]],
   controls(s, data) {
-    const rules = [["minimum", "minimum / …"], ["steepest", "steepest"], ["valley", "valley"], ["last clear fall", "last clear fall"]];
     return [
       pick("optimizer", "optimizer", "SGD", Object.keys(data.curves).map((name) => [name, name])),
       pick("budget", "the training afterwards", "20", budgets),
@@ -35,8 +36,9 @@ const explorer = {
     const curve = data.curves[s.optimizer][data.seeds[s.seed]];
     const sweeps = data.sweeps[s.optimizer];
     const rates = ramp(curve.length);
+    const [, text, read] = rules.find(([rule]) => rule === s.rule);
     const minimum = s.rule === "minimum";
-    const reading = minimum ? (10 * data.readings[s.optimizer]["minimum / 10"][s.seed]) / s.divisor : data.readings[s.optimizer][s.rule][s.seed];
+    const reading = (data.readings[s.optimizer][read][s.seed] * 10) / (minimum ? s.divisor : 10);
     const { rates: grid, loss } = sweeps[s.budget];
     const lowest = Math.min(...loss);
     const best = grid[loss.indexOf(lowest)];
@@ -46,7 +48,7 @@ const explorer = {
     const x = { label: "learning rate", log: true, min: 1e-5, max: 10 };
     const order = [...budgets].sort(([a], [b]) => (a === s.budget) - (b === s.budget));
     const factor = Math.max(reading / best, best / reading);
-    const side = factor < 1.15 ? "near the best rate" : `${format(factor)} times ${reading > best ? "above" : "below"} the best rate`;
+    const side = factor < 1.15 ? "near the best rate" : `a factor of ${format(factor)} ${reading > best ? "above" : "below"} the best rate`;
     return {
       charts: [
         {
@@ -60,18 +62,18 @@ const explorer = {
           title: "What a training at this rate ends with: validation loss",
           x,
           y: { log: true, min: 0.1, max: 3, ticks: [0.1, 0.2, 0.5, 1, 2] },
-          lines: order.map(([budget, text, color]) => ({
+          lines: order.map(([budget, name, color]) => ({
             x: sweeps[budget].rates,
             y: sweeps[budget].loss,
             color,
-            label: text,
+            label: name,
             thin: budget !== s.budget,
           })),
           rules: [{ x: reading }],
           points: known ? [{ x: reading, y: found, color: shade, size: 6 }] : [],
         },
       ],
-      summary: `${s.optimizer}, seed ${data.seeds[s.seed]}: ${minimum ? `minimum / ${format(s.divisor)}` : s.rule} reads ${format(reading)}, ${side} for ${label} (${format(best)}). ${known ? `A training of ${label} at this rate ends at a validation loss of ${found.toFixed(3)}, ${(found - lowest).toFixed(3)} above the best` : "The sweep has no trainings at this rate"} (mean of 16 trainings on handwritten digits).`,
+      summary: `${s.optimizer}, seed ${data.seeds[s.seed]}: ${minimum ? `minimum / ${format(s.divisor)}` : text} reads ${format(reading)}, ${side} for ${label} (${format(best)}). ${known ? `A training of ${label} at this rate ends at a validation loss of ${found.toFixed(3)}, ${(found - lowest).toFixed(3)} above the best` : "The sweep has no trainings at this rate"} (mean of 16 trainings on handwritten digits).`,
     };
   },
 };
