@@ -105,9 +105,9 @@ def range_test(
         raise TypeError(f"{owner}: give one function, either loss(model, batch) or step(batch)")
     if any("initial_lr" in group for group in optimizer.param_groups):
         raise ValueError(
-            f"{owner}(optimizer): a scheduler was made for this optimizer. It keeps the rates that "
-            "it found, as `initial_lr`, and would not use the one that you find. Make a new "
-            "optimizer, run the test, set the rate, and make the scheduler last"
+            f"{owner}(optimizer): a scheduler was made for this optimizer. It noted the rates that "
+            "it found, as `initial_lr`, and may go back to them. Make a new optimizer, run the "
+            "test, set the rate, and make the scheduler last"
         )
     base = current_lrs(optimizer)
     if base[0] == 0:

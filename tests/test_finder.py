@@ -129,17 +129,11 @@ def plain(value: Any) -> Any:
     return [plain(part) for part in value] if isinstance(value, list | tuple) else value
 
 
-def stopped_by(error: type[BaseException], program: Program, after: int) -> Callable[..., Tensor]:
-    """The program's loss, until this error comes."""
-    calls: list[int] = []
-
-    def loss(model: nn.Module, batch: Any) -> Tensor:
-        calls.append(1)
-        if len(calls) > after:
-            raise error
-        return program.loss(model, batch)
-
-    return loss
+def run(program: Program, loss: Any = None, **options: Any) -> RangeTest:
+    loader, optimizer = program.loader, program.optimizer
+    return range_test(
+        program.model, loader, optimizer, loss or program.loss, **{"steps": 60} | options
+    )
 
 
 def to_the_end(program: Program) -> None:
@@ -155,20 +149,20 @@ def until_it_is_not_finite(program: Program) -> None:
     assert run(program, loss, highest=1e30, diverged=1e300, smoothing=0).stop == "not finite"
 
 
-def until_ctrl_c(program: Program) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        run(program, stopped_by(KeyboardInterrupt, program, after=11))
+def until_ctrl_c(program: Program, error: type[BaseException] = KeyboardInterrupt) -> None:
+    calls = iter([None] * 11)
+
+    def loss(model: nn.Module, batch: Any) -> Tensor:
+        if next(calls, error) is error:
+            raise error
+        return program.loss(model, batch)
+
+    with pytest.raises(error):
+        run(program, loss)
 
 
 def until_an_error(program: Program) -> None:
-    with pytest.raises(ZeroDivisionError):
-        run(program, stopped_by(ZeroDivisionError, program, after=11))
-
-
-def run(program: Program, loss: Any = None, **options: Any) -> RangeTest:
-    options = {"steps": 60, **options}
-    loader, optimizer = program.loader, program.optimizer
-    return range_test(program.model, loader, optimizer, loss or program.loss, **options)
+    until_ctrl_c(program, ZeroDivisionError)
 
 
 ENDINGS = [to_the_end, until_it_diverges, until_it_is_not_finite, until_ctrl_c, until_an_error]
@@ -221,7 +215,6 @@ def test_gradients_that_were_there_take_no_part_and_come_back() -> None:
     for weight in program.model.parameters():
         weight.grad.fill_(100.0)
     before = program.trace()
-    accumulating = {"step": None}
 
     def step(batch: Any) -> Tensor:  # without zero_grad at its start
         loss = program.loss(program.model, batch)
@@ -230,8 +223,7 @@ def test_gradients_that_were_there_take_no_part_and_come_back() -> None:
         program.optimizer.zero_grad(set_to_none=False)
         return loss
 
-    accumulating["step"] = step
-    ours = range_test(program.model, program.loader, program.optimizer, steps=20, **accumulating)
+    ours = range_test(program.model, program.loader, program.optimizer, step=step, steps=20)
     assert program.trace() == before
     assert ours.losses.tolist() == run(other, steps=20).losses.tolist()
 
@@ -259,16 +251,8 @@ def test_what_restore_names_is_put_back() -> None:
         return total
 
     before = program.trace(), plain(scaler.state_dict()), plain(average.state_dict())
-    restore = [scaler, average]
-    test = range_test(
-        program.model,
-        program.loader,
-        program.optimizer,
-        step=step,
-        restore=restore,
-        steps=30,
-        highest=0.1,
-    )
+    options = {"step": step, "restore": [scaler, average], "steps": 30, "highest": 0.1}
+    test = range_test(program.model, program.loader, program.optimizer, **options)
     assert max(seen) > 2.0**8
     assert len(seen) == len(test.losses) == 30
     after = program.trace(), plain(scaler.state_dict()), plain(average.state_dict())
@@ -278,7 +262,7 @@ def test_what_restore_names_is_put_back() -> None:
 # --- The curve -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("optimizer", [sgd, adamw])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_the_curve_is_an_ordinary_loop_s(optimizer) -> None:
     lowest, highest, steps, smoothing = 1e-5, 1e-1, 50, 0.8
     test = run(Program(optimizer), lowest=lowest, highest=highest, steps=steps, smoothing=smoothing)
@@ -306,19 +290,6 @@ def test_the_curve_is_an_ordinary_loop_s(optimizer) -> None:
         weights = smoothing ** np.arange(now, -1, -1)
         average = np.average(losses[: now + 1], weights=weights)
         assert test.smoothed[now] == pytest.approx(average, rel=1e-4)
-
-
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_groups_keep_their_ratios(optimizer) -> None:
-    program, used = Program(optimizer), []
-
-    def loss(model: nn.Module, batch: Any) -> Tensor:
-        used.append(current_lrs(program.optimizer))
-        return program.loss(model, batch)
-
-    test = run(program, loss)
-    np.testing.assert_allclose([rates[0] for rates in used], test.rates, rtol=1e-6)
-    np.testing.assert_allclose([rates[1] / rates[0] for rates in used], 3, rtol=1e-6)
 
 
 # Quarters, so that no threshold is rounded; at the end perhaps one that isn't finite, and more.
@@ -389,7 +360,7 @@ def test_steepest_is_the_middle_of_a_smooth_fall(middle) -> None:
     assert steepest(drawn(falling)) == pytest.approx(10**middle)
 
 
-@pytest.mark.parametrize(("start", "end"), [(-5.0, -1.0), (-4.0, -2.0), (-3.0, -1.5)])
+@pytest.mark.parametrize(("start", "end"), [(-5.0, -1.0), (-5.0, -0.3), (-3.0, -1.5)])
 def test_last_clear_fall_has_a_tenth_of_the_fall_before_it(start, end) -> None:
     line = np.clip((DECADES - start) / (end - start), 0, 1)
     at = start + 0.9 * (end - start)
@@ -470,34 +441,30 @@ def refused(message: str, program: Program, error: type[Exception] = ValueError,
 
 
 SCHEDULERS = [
-    lambda o: lr_scheduler.LambdaLR(o, lambda step: 1.0),
-    lambda o: lr_scheduler.MultiplicativeLR(o, lambda step: 1.0),
-    lambda o: lr_scheduler.StepLR(o, 5),
-    lambda o: lr_scheduler.MultiStepLR(o, [5]),
-    lr_scheduler.ConstantLR,
-    lr_scheduler.LinearLR,
-    lambda o: lr_scheduler.ExponentialLR(o, 0.9),
-    lr_scheduler.PolynomialLR,
-    lambda o: lr_scheduler.CosineAnnealingLR(o, 5),
-    lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, 5),
-    lambda o: lr_scheduler.CyclicLR(o, 0.1, 1.0),
-    lambda o: lr_scheduler.OneCycleLR(o, 1.0, total_steps=5),
-    lambda o: torch.optim.swa_utils.SWALR(o, 0.1),
-    lambda o: lr_scheduler.ChainedScheduler([lr_scheduler.StepLR(o, 5)]),
-    lambda o: lr_scheduler.SequentialLR(
-        o, [lr_scheduler.LinearLR(o), lr_scheduler.StepLR(o, 5)], [5]
-    ),
+    (lr_scheduler.LambdaLR, float),
+    (lr_scheduler.MultiplicativeLR, float),
+    (lr_scheduler.StepLR, 5),
+    (lr_scheduler.MultiStepLR, [5]),
+    (lr_scheduler.ConstantLR,),
+    (lr_scheduler.LinearLR,),
+    (lr_scheduler.ExponentialLR, 0.9),
+    (lr_scheduler.PolynomialLR,),
+    (lr_scheduler.CosineAnnealingLR, 5),
+    (lr_scheduler.CosineAnnealingWarmRestarts, 5),
+    (lr_scheduler.CyclicLR, 0.1, 1.0),
+    (lr_scheduler.OneCycleLR, 1.0, 5),
+    (torch.optim.swa_utils.SWALR, 0.1),
 ]
 
 
-@pytest.mark.parametrize("make", SCHEDULERS)
-def test_a_scheduler_is_noticed(make) -> None:
+@pytest.mark.parametrize(("kind", "arguments"), [(kind, rest) for kind, *rest in SCHEDULERS])
+def test_a_scheduler_is_noticed(kind, arguments) -> None:
     program = Program()
-    scheduler = make(program.optimizer)
+    scheduler = kind(program.optimizer, *arguments)
     message = (
-        "range_test(optimizer): a scheduler was made for this optimizer. It keeps the rates that "
-        "it found, as `initial_lr`, and would not use the one that you find. Make a new "
-        "optimizer, run the test, set the rate, and make the scheduler last"
+        "range_test(optimizer): a scheduler was made for this optimizer. It noted the rates that "
+        "it found, as `initial_lr`, and may go back to them. Make a new optimizer, run the test, "
+        "set the rate, and make the scheduler last"
     )
     refused(message, program)
     del scheduler

@@ -261,6 +261,31 @@ def test_the_first_look_shows_the_recorded_trainings_of_the_nearest_rate(modules
     )
 
 
+READINGS = {
+    "minimum": lrlib.minimum_over_ten,
+    "steepest": lrlib.steepest,
+    "valley": lrlib.valley,
+    "last-clear-fall": lrlib.last_clear_fall,
+}
+
+
+@settings(max_examples=60)
+@given(draw=st.data())
+def test_the_range_tests_reading_is_lrlibs_and_its_loss_the_sweeps(modules, draw) -> None:
+    module = modules("range-test")
+    state = module.setting(draw)
+    top, bottom = module.view(state)["charts"]
+    rates, losses = (np.array(top["lines"][0][axis]) for axis in "xy")
+    test = lrlib.RangeTest(rates, losses, losses, "diverged")
+    reading = READINGS[state["rule"]](test) * 10 / state.get("divisor", 10)
+    for chart in (top, bottom):
+        assert chart["rules"][0]["x"] == pytest.approx(reading, rel=1e-4)
+    sweep = module.data["sweeps"][state["optimizer"]][state["budget"]]
+    known = sweep["rates"][0] <= reading <= sweep["rates"][-1]
+    expected = np.interp(np.log(reading), np.log(sweep["rates"]), sweep["loss"])
+    assert [point["y"] for point in bottom["points"]] == pytest.approx([expected] * known, rel=1e-3)
+
+
 # --- What the chapters say of the settings that they link to ------------------------------------
 
 LINK = re.compile(r"\(#explorer-([\w-]+\?[^)]+)\)")

@@ -22,6 +22,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "field-guide": ("schedules",),
     "plateau": ("schedules", "random"),
     "missing-point": (),
+    "range-test": (),
 }
 
 # The figures' colors and those around them; in dark mode, lighter ones.
@@ -78,12 +79,31 @@ def html(name: str, state: dict[str, Any] | None = None) -> str:
 
 
 def data(name: str) -> dict[str, Any]:
-    """What the explorer looks up: the recorded trainings of `first-look`, nothing for others."""
-    if name != "first-look":
-        return {}
-    known = recorded("a-real-network")["data"]
-    looked_up = ("rates", "seeds", "steps", "schedules", "results")
-    return {**{key: known[key] for key in looked_up}, "live": False}
+    """What the explorer looks up in a record; nothing for most."""
+    if name == "first-look":
+        known = recorded("a-real-network")["data"]
+        looked_up = ("rates", "seeds", "steps", "schedules", "results")
+        return {**{key: known[key] for key in looked_up}, "live": False}
+    if name == "range-test":
+        return _range_tests(recorded("range-test")["data"])
+    return {}
+
+
+def _range_tests(known: dict[str, Any]) -> dict[str, Any]:
+    """The curves of a few seeds, what each rule reads from them, and the sweeps' losses."""
+    seeds = list(known["curves"]["SGD"])
+    readings = {
+        optimizer: {rule: rates[: len(seeds)] for rule, rates in by_rule.items()}
+        for optimizer, by_rule in known["readings"].items()
+    }
+    sweeps = {
+        optimizer: {
+            budget: {key: one["sweep"][key] for key in ("rates", "loss")}
+            for budget, one in by_budget.items()
+        }
+        for optimizer, by_budget in known["budgets"].items()
+    }
+    return {"seeds": seeds, "curves": known["curves"], "readings": readings, "sweeps": sweeps}
 
 
 def source(file: str) -> str:
