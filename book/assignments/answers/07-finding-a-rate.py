@@ -466,7 +466,7 @@ import contextlib
 
 
 # %% reading: smoothed over five
-# loses: reading-middle
+# loses: reading-middle, reading-nothing
 # - near = losses[max(i - 1, 0) : i + 2]
 # + near = losses[max(i - 2, 0) : i + 3]
 
@@ -478,7 +478,7 @@ import contextlib
 
 
 # %% reading: always divided by three
-# loses: reading-middle
+# loses: reading-middle, reading-nothing
 # - sum(near) / len(near)
 # + sum(near) / 3
 
