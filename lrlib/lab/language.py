@@ -40,13 +40,12 @@ def fit_text(
     schedule: Schedule | None = None,
     batch_size: int = 16,
     seed: int = 0,
-    average: AveragedModel | None = None,
 ) -> Floats:
     """Trains for `steps` steps, and returns the training loss at each, in nats per character.
 
     schedule: the factor of each group's base rate at every step; the base rate is the group's rate
     at the start. Without a schedule the rates stay. seed: for the batches, which are `batch_size`
-    random pieces of the text. average: torch's average of the weights, updated after each step.
+    random pieces of the text.
 
     >>> from lrlib import Linear
     >>> from lrlib.lab import decoder, load_text, seeded
@@ -73,8 +72,6 @@ def fit_text(
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        if average is not None:
-            average.update_parameters(model)
         losses.append(loss.detach())
     return torch.stack(losses).double().cpu().numpy()
 
@@ -156,13 +153,14 @@ def fit_texts(
         torch.set_num_threads(1)
         try:
             model: Any = seeded(model_fn, run.seed).to(text.train.device)
-            made, averaged = optimizer(model.parameters()), None
+            made, final = optimizer(model.parameters()), model
             set_lr(made, run.base_lr)
             if average is not None:
                 averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(average))
-            fitted = partial(fit_text, steps=steps, schedule=run.schedule, batch_size=batch_size)
-            losses = fitted(model, text, made, seed=run.seed, average=averaged)
-            final: Any = model if averaged is None else averaged.module
+                made.register_step_post_hook(lambda *_: averaged.update_parameters(model))
+                final = averaged.module
+            plan = partial(fit_text, steps=steps, schedule=run.schedule, batch_size=batch_size)
+            losses = plan(model, text, made, seed=run.seed)
             last = text_loss(final, text.test) if test else float("nan")
             return losses, text_loss(final, text.validation), last
         finally:
