@@ -9,10 +9,11 @@ from lrlib._extras import require
 require("lab", "joblib", "platformdirs", "scipy", "sklearn", "torchvision", "tqdm")
 
 from lrlib.lab import contest as _contest  # noqa: E402
-from lrlib.lab import data, devices, models, stats, sweep, training  # noqa: E402
+from lrlib.lab import data, devices, language, models, stats, sweep, training  # noqa: E402
 from lrlib.lab.contest import *  # noqa: E402
 from lrlib.lab.data import *  # noqa: E402
 from lrlib.lab.devices import *  # noqa: E402
+from lrlib.lab.language import *  # noqa: E402
 from lrlib.lab.models import *  # noqa: E402
 from lrlib.lab.stats import *  # noqa: E402
 from lrlib.lab.sweep import *  # noqa: E402
@@ -22,6 +23,7 @@ __all__ = [
     *_contest.__all__,
     *data.__all__,
     *devices.__all__,
+    *language.__all__,
     *models.__all__,
     *stats.__all__,
     *sweep.__all__,

@@ -6,11 +6,12 @@ import itertools
 from collections.abc import Callable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from lrlib import _checks
 
-__all__ = ["cifar_resnet34", "mlp", "seeded", "small_cnn"]
+__all__ = ["Decoder", "cifar_resnet34", "decoder", "mlp", "seeded", "small_cnn"]
 
 
 def mlp(*widths: int) -> nn.Sequential:
@@ -69,6 +70,82 @@ def cifar_resnet34(classes: int = 10) -> nn.Module:
     nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
     network.maxpool = nn.Identity()
     return network
+
+
+class _Block(nn.Module):
+    """Attention, then two linear layers; each adds to the stream x, [batch, positions, width].
+
+    Each part is normalized before it ("pre"), or the stream is after it ("post").
+    """
+
+    def __init__(self, width: int, heads: int, norm: str) -> None:
+        super().__init__()
+        self.heads, self.norm = heads, norm
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.queries_keys_values = nn.Linear(width, 3 * width)
+        self.projection = nn.Linear(width, width)
+        self.feedforward = nn.Sequential(
+            nn.Linear(width, 4 * width), nn.ReLU(), nn.Linear(4 * width, width)
+        )
+
+    def attention(self, x: Tensor) -> Tensor:
+        heads = self.queries_keys_values(x).unflatten(2, (3, self.heads, -1))
+        queries, keys, values = heads.permute(2, 0, 3, 1, 4)  # each [batch, heads, positions, …]
+        mixed = F.scaled_dot_product_attention(queries, keys, values, is_causal=True)
+        return self.projection(mixed.transpose(1, 2).flatten(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.norm == "pre":
+            x = x + self.attention(self.norm1(x))
+            return x + self.feedforward(self.norm2(x))
+        x = self.norm1(x + self.attention(x))
+        return self.norm2(x + self.feedforward(x))
+
+
+class Decoder(nn.Module):
+    """A transformer that predicts the next token; `decoder` makes one."""
+
+    def __init__(
+        self, vocabulary: int, width: int, blocks: int, heads: int, context: int, norm: str
+    ) -> None:
+        super().__init__()
+        self.context = context
+        self.tokens = nn.Embedding(vocabulary, width)
+        self.positions = nn.Embedding(context, width)
+        self.blocks = nn.Sequential(*(_Block(width, heads, norm) for _ in range(blocks)))
+        self.norm = nn.LayerNorm(width) if norm == "pre" else nn.Identity()
+        self.head = nn.Linear(width, vocabulary)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """The logits of each next token, [batch, positions, vocabulary]."""
+        positions = torch.arange(tokens.shape[1], device=tokens.device)
+        x = self.tokens(tokens) + self.positions(positions)
+        return self.head(self.norm(self.blocks(x)))
+
+
+def decoder(
+    vocabulary: int,
+    width: int = 32,
+    blocks: int = 2,
+    heads: int = 2,
+    context: int = 32,
+    norm: str = "pre",
+) -> Decoder:
+    """A small transformer (decoder only) for tokens below `vocabulary`, at most `context` of them.
+
+    `norm` is "pre" (a layer norm before each part, as in GPT-2) or "post" (after each part, as in
+    Vaswani et al., 2017).
+
+    >>> decoder(vocabulary=76)(torch.zeros(5, 32, dtype=torch.int64)).shape
+    torch.Size([5, 32, 76])
+    """
+    sizes = (vocabulary, width, blocks, heads, context)
+    names = ("vocabulary", "width", "blocks", "heads", "context")
+    for name, size in zip(names, sizes, strict=True):
+        _checks.integer("decoder", name, size, low=1)
+    if width % heads:
+        raise _checks.refuse("decoder", "width", width, f"a multiple of heads, {heads}")
+    return Decoder(*sizes, norm=_checks.one_of("pre", "post")("decoder", "norm", norm))
 
 
 def seeded(model_fn: Callable[[], nn.Module], seed: int) -> nn.Module:

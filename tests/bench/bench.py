@@ -194,6 +194,21 @@ def published_lr_dropout(weights: list[torch.Tensor], keep: float) -> Callable[[
     return step
 
 
+def transformer_in_processes() -> dict:
+    """Runs of the small transformer, on one core and on two."""
+    text = lab.load_text(device="cpu")
+    model_fn = partial(lab.decoder, len(text.characters))
+    runs = [lab.Run(base_lr=0.01, seed=seed) for seed in range(8)]
+
+    def trained_in(processes: int) -> None:
+        with joblib.parallel_config("loky", n_jobs=processes):
+            lab.fit_texts(model_fn, text, runs, steps=200)
+
+    both, one = side_by_side(partial(trained_in, 2), partial(trained_in, 1), times=3)
+    what = "fit_texts, 8 runs of the small transformer in two processes"
+    return row(what, "one after the other", one, both, 1.8)
+
+
 def lr_dropout() -> list[dict]:
     """A step on ResNet-34's 21 M weights, with momentum and weight decay as published."""
     weights = [w.detach().to(lab.device()) for w in lab.cifar_resnet34().parameters()]
@@ -227,7 +242,7 @@ def imports() -> dict:
     return at_most("import lrlib", "import torch", torch_alone, ours, 1.05)
 
 
-def row(what: str, against: str, theirs: float, ours: float, aim: int | None) -> dict:
+def row(what: str, against: str, theirs: float, ours: float, aim: float | None) -> dict:
     """How many times cheaper ours is; an aim of None has only been measured."""
     return {
         "what": what,
@@ -259,7 +274,7 @@ def main() -> None:
         rows += mnist_sweep(32)
     else:
         print(f"MNIST is not in {data_folder()}: its rows are left out (set LRLIB_DATA)")
-    rows += [*lr_dropout(), curve(), imports()]
+    rows += [transformer_in_processes(), *lr_dropout(), curve(), imports()]
     report = {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "gflops": round(arithmetic_floor()),

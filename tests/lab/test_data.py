@@ -17,7 +17,7 @@ import pytest
 import torch
 from torchvision import datasets
 
-from lrlib.lab import DataError, load, with_random_labels
+from lrlib.lab import DataError, load, load_text, with_random_labels
 from lrlib.lab.data import NAMES, data_folder
 
 
@@ -49,6 +49,57 @@ def test_steps_per_epoch_counts_the_last_smaller_batch() -> None:
 def test_an_unknown_name_lists_the_known(name) -> None:
     with pytest.raises(ValueError, match="must be one of 'digits', 'mnist'"):
         load(name)
+
+
+# --- Text ----------------------------------------------------------------------------------------
+
+
+def test_the_books_text_is_cut_by_position_and_stays_as_it_is() -> None:
+    text = load_text()
+    parts = (text.train, text.validation, text.test)
+    written = "".join(text.characters[token] for part in parts for token in part.tolist())
+    assert hashlib.sha256(written.encode()).hexdigest().startswith("9e22d09c372473fb"), (
+        "results depend on it"
+    )
+    assert [len(part) for part in parts] == [152_668, 19_083, 19_084]
+    assert text.characters == "".join(sorted(set(written)))
+
+
+def test_your_own_txt_is_read_as_it_is(tmp_path: Path) -> None:
+    own = tmp_path / "verse.txt"
+    line = "Größe, naïve, 学习率: 12 % more\n"
+    own.write_text(500 * line, encoding="utf-8")
+    text = load_text(own, device="cpu")
+    assert text.name == "verse"
+    assert text.characters == "".join(sorted(set(line)))
+    assert "".join(text.characters[token] for token in text.train[: len(line)].tolist()) == line
+    assert load_text(str(own), device="cpu").characters == text.characters
+
+
+def test_a_batch_depends_on_seed_and_step_alone_and_stays_in_the_training_part() -> None:
+    text = load_text()
+    x, y = text.batch(40, 32, seed=1, step=9)
+    again = text.batch(40, 32, seed=1, step=9)
+    assert torch.equal(x, again[0])
+    for other in (dict(seed=1, step=10), dict(seed=2, step=9)):
+        assert not torch.equal(x, text.batch(40, 32, **other)[0])
+    assert x.shape == y.shape == (40, 32)
+    assert torch.equal(x[:, 1:], y[:, :-1]), "y is x, one character further"
+    marked = type(text)("", "", torch.arange(33), text.validation, text.test)
+    x, y = marked.batch(40, 32, seed=0, step=0)
+    assert (x[:, 0] == 0).all(), "a piece and its next characters fill the part exactly"
+    assert y.max() == 32
+
+
+def test_a_text_that_is_missing_short_or_no_text_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"load_text\('.*gone.txt'\): there is no such file"):
+        load_text(tmp_path / "gone.txt")
+    (tmp_path / "bytes.txt").write_bytes(bytes(range(256)) * 100)
+    with pytest.raises(DataError, match="not a text in UTF-8"):
+        load_text(tmp_path / "bytes.txt")
+    (tmp_path / "short.txt").write_text("too short", encoding="utf-8")
+    with pytest.raises(ValueError, match="at least 10,000 characters, not 9"):
+        load_text(tmp_path / "short.txt")
 
 
 # --- Random labels ------------------------------------------------------------------------------
