@@ -22,6 +22,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "field-guide": ("schedules",),
     "plateau": ("schedules", "random"),
     "missing-point": (),
+    "adam-valley": ("random",),
 }
 
 # The figures' colors and those around them; in dark mode, lighter ones.
