@@ -184,6 +184,61 @@ def test_the_valleys_ball_and_mean_follow_their_recursions(modules, draw) -> Non
         assert square / 2 == pytest.approx(floor, rel=1e-6, abs=1e-8)
 
 
+@settings(max_examples=30)
+@given(draw=st.data())
+def test_the_adam_valleys_ball_is_torchs_adamw(modules, draw) -> None:
+    module = modules("adam-valley")
+    state = module.setting(draw)
+    run = module.ask("it.descend(given.s)", s=state)
+    noise = module.ask("it.normals(given.s.seed, 300)", s=state)
+    w = torch.tensor([-1.0], dtype=torch.float64)
+    optimizer = torch.optim.AdamW([w], betas=(0.9, state["beta2"]), weight_decay=state["decay"])
+    for t in range(300):
+        assert run[t] == pytest.approx(w.item(), rel=1e-6, abs=1e-9)
+        lrlib.set_lr(optimizer, state["rate"] * min(1, (t + 1) / max(state["warmup"], 1)))
+        w.grad = w - 1 + state["noise"] * noise[t]
+        optimizer.step()
+
+
+@settings(max_examples=30)
+@given(draw=st.data())
+def test_the_adam_valleys_floor_is_where_its_moments_stay(modules, draw) -> None:
+    module = modules("adam-valley")
+    state = module.setting(draw)
+    got = module.ask("it.rest(given.s)", s=state)
+    rate = state["rate"] / got["size"]
+    shrink = 1 - state["rate"] * state["decay"]
+    # (w − mean, first moment) after a step, if the denominator is constant.
+    moment = np.array([0.1, 0.9])
+    matrix = np.array([[shrink, 0.0], [0.0, 0.0]]) + np.outer([-rate, 1.0], moment)
+    push = state["noise"] * 0.1 * np.array([-rate, 1.0])
+    covariance = np.linalg.solve(
+        np.eye(4) - np.kron(matrix, matrix), np.outer(push, push).ravel()
+    ).reshape(2, 2)
+    assert max(abs(np.linalg.eigvals(matrix))) < 1
+    assert got["spread"] == pytest.approx(covariance[0, 0], rel=1e-6)
+    pull = rate * (1 - got["mean"])
+    assert pull == pytest.approx(state["rate"] * state["decay"] * got["mean"], rel=1e-9, abs=1e-12)
+    square = state["noise"] ** 2 + (got["mean"] - 1) ** 2 + got["spread"]
+    assert got["size"] ** 2 == pytest.approx(square, rel=1e-6)
+
+
+@pytest.mark.parametrize(("noise", "decay"), [(1.0, 0.0), (0.5, 0.5), (2.0, 1.0)])
+def test_the_adam_valleys_floor_is_that_of_many_runs_of_torchs_adamw(
+    modules, noise: float, decay: float
+) -> None:
+    setting = {"rate": 0.05, "noise": noise, "decay": decay}
+    got = modules("adam-valley").ask("it.rest(given.s)", s=setting)
+    generator = torch.Generator().manual_seed(0)
+    w = torch.full((20_000,), got["mean"])
+    optimizer = torch.optim.AdamW([w], lr=0.05, weight_decay=decay)
+    for _ in range(600):
+        w.grad = w - 1 + noise * torch.randn(len(w), generator=generator)
+        optimizer.step()
+    assert w.mean().item() == pytest.approx(got["mean"], rel=0.01)
+    assert w.var().item() == pytest.approx(got["spread"], rel=0.04)  # four standard errors
+
+
 def test_the_seeded_noise_is_uniform_and_normal(modules) -> None:
     draw = "(() => { const next = it.random(7); return it.counting(20000).map(next); })()"
     uniform = np.array(modules("noisy-valley").ask(draw))

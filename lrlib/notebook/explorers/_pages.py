@@ -23,6 +23,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "plateau": ("schedules", "random"),
     "missing-point": (),
     "range-test": (),
+    "adam-valley": ("random",),
 }
 
 # The figures' colors and those around them; in dark mode, lighter ones.

@@ -3,12 +3,6 @@
 const STEPS = 200;
 const START = 2;
 
-// Normal random numbers from a seed (Box and Muller).
-function normals(seed, count) {
-  const uniform = random(seed);
-  return counting(count).map(() => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform()));
-}
-
 function rates(s) {
   const decay = {
     constant: schedules.Constant({ value: 1 }),

@@ -8,3 +8,9 @@ function random(seed) {
     return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
   };
 }
+
+// Normal random numbers from a seed (Box and Muller).
+function normals(seed, count) {
+  const uniform = random(seed);
+  return counting(count).map(() => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform()));
+}
