@@ -1,0 +1,54 @@
+"""The slides: each chapter has a deck that a lecture can use, made of what the book says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+OUTLINES = sorted((ROOT / "book" / "slides").glob("*.md"))
+
+
+@pytest.fixture
+def tool(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "book" / "tools"))
+    import slides
+
+    return slides
+
+
+def slides_of(tool, outline: Path) -> list[str]:
+    head, body = tool.deck(outline)[: len(tool.HEAD)], tool.deck(outline)[len(tool.HEAD) :]
+    assert head == tool.HEAD
+    return body.split("\n---\n")
+
+
+def test_every_chapter_of_part_1_has_a_deck() -> None:
+    chapters = {path.name for path in (ROOT / "chapters").iterdir() if path.is_dir()}
+    assert {path.stem for path in OUTLINES} <= chapters
+    assert {f"{n}" for n in range(1, 7)} <= {f"{int(path.stem[:2])}" for path in OUTLINES}
+
+
+@pytest.mark.parametrize("outline", OUTLINES, ids=lambda path: path.stem)
+def test_a_deck_asks_before_it_shows_and_fits_the_screen(tool, outline: Path) -> None:
+    deck = slides_of(tool, outline)
+    assert 8 <= len(deck) <= 12
+    title = re.search("^# (.*)$", deck[0], re.M)
+    assert title
+    page = (ROOT / "chapters" / outline.stem / "index.md").read_text(encoding="utf-8")
+    assert re.search(f"^# {re.escape(title[1])}", page, re.M)
+    text = "\n".join(re.sub("<img.*?>", "FIGURE", slide) for slide in deck)
+    for kind in ("## Predict", "FIGURE", "## Rule to keep", "## Vote", "## Bug museum"):
+        assert kind in text, kind
+    # A question or a prediction comes before the first figure.
+    assert min(text.find(ask) % 10**6 for ask in ("## Predict", "## Question")) < text.find(
+        "FIGURE"
+    )
+    for slide in deck:
+        words = re.sub("<img.*?>", "", slide).split()
+        assert len(words) <= 95, " ".join(words[:8])
+    # Nothing is left that only the site can show, and nothing comes from a network.
+    assert not re.search(r"\{[a-z:]+( |\})|\{[a-z:]+\}`", text)
+    assert not re.search(r"(src|href)=.https?:", "\n".join(deck))
