@@ -1,6 +1,6 @@
 # The commands of the README. Each one sets up what it needs; a second call installs nothing.
 .DEFAULT_GOAL := help
-.PHONY: help book check test test-cuda test-versions test-long lab execute record replication assignments fallbacks bench lighthouse lint requirements rename-repository clean
+.PHONY: help book check test test-cuda test-versions test-long lab execute record replication assignments question-bank slides fallbacks bench lighthouse lint requirements rename-repository clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -66,6 +66,12 @@ replication: $(READY) ## Chapter 6's published experiment, which needs a GPU and
 
 assignments: $(READY) ## Make the students' versions, and a course with the solutions; SEED=7 for other numbers
 	@$(BIN)/python book/tools/assignments.py $(SEED)
+
+question-bank: $(READY) ## Write all quizzes into one GIFT file, which Moodle and others import
+	@$(BIN)/python book/tools/question_bank.py
+
+slides: $(READY) ## Make a deck of slides for each chapter; needs the npm registry
+	@$(BIN)/python book/tools/slides.py $(ARGS)
 
 fallbacks: $(READY) ## Draw again what stands in an explorer's place where no script runs
 	@$(BIN)/python book/tools/fallbacks.py

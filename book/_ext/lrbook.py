@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from docutils import nodes
@@ -103,6 +103,29 @@ class Explorer(SphinxDirective):
         return [nodes.raw("", explorers.html(name), format="html")]
 
 
+class Question(NamedTuple):
+    """A quiz: its question, and of each option whether it is right, what it says, and why."""
+
+    text: str
+    options: list[tuple[bool, str, str]]
+
+
+def read_quiz(written: str) -> Question | None:
+    """The question, of one or more lines, and its options; None if the form is another one."""
+    question, *lines = re.split(r"^(?=- \[[ x]\] )", written.strip(), flags=re.MULTILINE)
+    found = [re.fullmatch(r"- \[([ x])\] (.+?) :: (.+)", line.strip()) for line in lines]
+    options = [(option[1] == "x", option[2], option[3]) for option in found if option]
+    if not question or len(options) < 2 or len(options) < len(found):
+        return None
+    return Question(question.strip(), options) if sum(right for right, *_ in options) == 1 else None
+
+
+def quizzes(page: str) -> list[Question]:
+    """The quizzes of a page, which the build has found to be well written."""
+    blocks = re.findall(r"^(`{3,})\{quiz\}\n(.*?)^\1$", page, re.DOTALL | re.MULTILINE)
+    return [question for _, block in blocks if (question := read_quiz(block))]
+
+
 class Quiz(SphinxDirective):
     """A question with options that open: `- [x] right :: why`, `- [ ] wrong :: why`.
 
@@ -113,23 +136,21 @@ class Quiz(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """The question, and a `details` element for each option."""
-        lines = [line.strip() for line in self.content if line.strip()]
-        options = [re.fullmatch(r"- \[([ x])\] (.+?) :: (.+)", line) for line in lines[1:]]
-        if len(options) < 2 or not all(options) or [o[1] for o in options if o].count("x") != 1:
+        question = read_quiz("\n".join(self.content))
+        if question is None:
             message = "a quiz has a question, then options `- [x] text :: why`, one of them right"
             logger.warning(message, location=self.get_location())
             return []
         made: list[nodes.Node] = [
             html_node('<div class="quiz" role="group" aria-label="Question">')
         ]
-        made += [html_node('<div class="quiz-question">'), *self.parse_text_to_nodes(lines[0])]
+        made += [html_node('<div class="quiz-question">'), *self.parse_text_to_nodes(question.text)]
         made.append(html_node("</div>"))
-        for option in filter(None, options):
-            verdict = "Right." if option[1] == "x" else "No."
-            shape = "right" if option[1] == "x" else "wrong"
+        for right, text, why in question.options:
+            shape = "right" if right else "wrong"
             made.append(html_node(f'<details class="quiz-{shape}"><summary>'))
-            made += [*self.parse_text_to_nodes(option[2]), html_node("</summary>")]
-            made += self.parse_text_to_nodes(f"**{verdict}** {option[3]}")
+            made += [*self.parse_text_to_nodes(text), html_node("</summary>")]
+            made += self.parse_text_to_nodes(f"**{'Right.' if right else 'No.'}** {why}")
             made.append(html_node("</details>"))
         return [*made, html_node("</div>")]
 

@@ -1,12 +1,16 @@
-"""A round of nbgrader in the assignments' own course: generate, autograde, the table of marks."""
+"""A round of nbgrader in the assignments' own course: generate, autograde, the table of marks;
+and the instructor's guide, each command as printed."""
 
 from __future__ import annotations
 
+import csv
 import logging
 import os
 import re
 import shutil
+import subprocess
 import sys
+import time
 from itertools import zip_longest
 from pathlib import Path
 
@@ -110,3 +114,122 @@ def test_each_cell_has_the_marks_that_its_answer_deserves(
         print(f"{name}, {kind} answers: {sum(as_expected)} of {len(as_expected)} marked as such")
     assert lost == loses
     shutil.rmtree(course)
+
+
+# --- The guide for instructors, as printed ------------------------------------------------------
+
+BLOCK = re.compile(r"^```\{code-block\} bash\n:caption: ([^\n]*)\n\n(.*?)^```", re.M | re.S)
+NAME = "01-decay-theory"
+
+
+def changed_copy(
+    source: Path, target: Path, answers: dict[str, str], keep_metadata: bool = True
+) -> None:
+    """A notebook with these answers, as a student's computer may have stored it."""
+    notebook = nbformat.read(source, as_version=4)
+    for cell in notebook.cells:
+        cell.source = answers.get(role(cell)["grade_id"], cell.source)
+        if not keep_metadata:
+            cell.metadata.clear()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(notebook, target)
+
+
+def test_every_command_of_the_guide_runs_as_printed(tmp_path: Path) -> None:
+    """A course of five students in an empty home, typed from the guide alone.
+
+    Two downloads are replaced: the repository comes from this folder, and for what pip would
+    install stand the packages that run this test.
+    """
+    guide = (ROOT / "book" / "instructors.md").read_text(encoding="utf-8")
+    todo = dict(BLOCK.findall(guide))
+    assert len(todo) == guide.count("```{code-block} bash"), "a block has no caption"
+    home, theirs = tmp_path / "teacher", tmp_path / "student"
+    home.mkdir()
+    theirs.mkdir()
+    environment = {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "SHARED": str(tmp_path),
+        "PYTHONPATH": next(path for path in sys.path if path.endswith("site-packages")),
+        "PIP_NO_INDEX": "1",
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": f"url.{ROOT}.insteadOf",
+        "GIT_CONFIG_VALUE_0": "https://github.com/learning-rate-book/learning-rate-book",
+    }
+
+    def types(caption: str, student: str = "", succeeds: bool = True) -> str:
+        folder = home if caption.startswith("You,") else theirs
+        began = time.perf_counter()
+        done = subprocess.run(
+            ["bash", "-e", "-o", "pipefail", "-c", todo[caption]],
+            cwd=folder,
+            env=environment | {"HOME": str(folder), "STUDENT": student},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        print(f"{caption}: {time.perf_counter() - began:.1f} s")
+        assert (done.returncode == 0) == succeeds, f"{caption}\n{done.stdout}"
+        typed.add(caption)
+        return done.stdout
+
+    def marks() -> dict[str, float]:
+        with (course / "grades.csv").open(encoding="utf-8") as file:
+            return {row["student_id"]: float(row["score"]) for row in csv.DictReader(file)}
+
+    typed: set[str] = set()
+    course = home / "learning-rates"
+    types("You, before the course")
+    types("You, if the hub has no exchange")
+    types("You, to release")
+    released = course / "release" / NAME / "assignment.ipynb"
+    right = {
+        cell: re.sub(r"^\s*### (BEGIN|END) SOLUTION\n?", "", code, flags=re.M)
+        for cell, code in answers_of(source(NAME)).items()
+    }
+
+    types("Your students, to get it")
+    fetched = theirs / NAME / "assignment.ipynb"
+    changed_copy(fetched, fetched, right)
+    types("Your students, to hand it in")
+    types("You, to collect")
+    types("You, to grade")
+    types("You, to make the feedback and the table of marks")
+    types("You, to return it through the exchange")
+    types("Your students, to see it")
+    assert len(list(theirs.rglob("feedback/*/assignment.html"))) == 1
+    (me,) = [path.name for path in (course / "submitted").iterdir()]
+    assert marks() == {me: 20}
+
+    inbox = course / "inbox"
+    changed_copy(released, inbox / "Kim Lee_1_assignsubmission_file/assignment (1).ipynb", right)
+    changed_copy(released, inbox / "lopez_2_3_assignment-1.ipynb", right, keep_metadata=False)
+    changed_copy(released, inbox / "novak_assignment.ipynb", right)
+    # Python ends a moment after the cell has called exit().
+    leaves = {"curves": f"{right['curves']}\nexit()\nimport time; time.sleep(1)"}
+    changed_copy(released, inbox / "exit_assignment.ipynb", right | leaves)
+    types("You, for files that were uploaded")
+    submitted = course / "submitted"
+    students = {me, "Kim Lee_1", "lopez_2_3", "novak", "exit"}
+    assert {path.name for path in submitted.iterdir()} == students
+
+    said = types("You, to grade", succeeds=False)
+    cells = dict(re.findall(r"^\w+/(.*?)/?(?:\d\d-[\w-]+/)?assignment.ipynb:(\d+)$", said, re.M))
+    assert cells["lopez_2_3"] == "0"
+    assert len({n for who, n in cells.items() if who != "lopez_2_3"}) == 1
+    (failed,) = re.findall(r"for student '(.*)'", said)
+    assert failed == "exit"
+    types("You, to make the feedback and the table of marks")
+    assert marks() == {me: 20, "Kim Lee_1": 20, "lopez_2_3": 0, "novak": 20, "exit": 0}
+
+    # Both are repaired as the guide says: answers into the released notebook, a line deleted.
+    changed_copy(released, submitted / "lopez_2_3" / NAME / "assignment.ipynb", right)
+    one = submitted / "exit" / NAME / "assignment.ipynb"
+    changed_copy(one, one, {"curves": ""})
+    types("You, to grade one student again", "lopez_2_3")
+    types("You, to grade one student again", "exit")
+    types("You, to make the feedback and the table of marks")
+    assert marks() == dict.fromkeys(students, 20) | {"exit": 17}
+    assert {path.name for path in (course / "feedback").iterdir()} == students
+
+    assert typed == todo.keys(), "every block was typed"

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
+import lrbook
 import pytest
 import torch
 from torch.optim import SGD, lr_scheduler
@@ -14,27 +15,28 @@ import lrlib
 
 ROOT = Path(__file__).resolve().parents[2]
 CHAPTERS = sorted(ROOT.glob("chapters/*/index.md"))
+WRAP_UP = ROOT / "book" / "wrap-up-1.md"
+PAGES = [*CHAPTERS, WRAP_UP]
 
 
 def quizzes(path: Path) -> list[list[tuple[bool, int]]]:
     """Of each option of each quiz: whether it is right, and how many characters a reader sees."""
-    blocks = re.findall(r"```\{quiz\}\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
-    options = [re.findall(r"^- \[([ x])\] (.+?) :: ", block, re.M) for block in blocks]
     seen = lambda text: len(re.sub(r"\\\w+|[$`{}_*]", "", text))
-    return [[(mark == "x", seen(text)) for mark, text in found] for found in options]
+    found = lrbook.quizzes(path.read_text(encoding="utf-8"))
+    return [[(right, seen(text)) for right, text, _ in one.options] for one in found]
 
 
-ALL = [quiz for path in CHAPTERS for quiz in quizzes(path)]
+ALL = [quiz for path in PAGES for quiz in quizzes(path)]
 
 
 def test_the_right_option_stands_at_each_place_as_often() -> None:
     places = Counter(next(i for i, (right, _) in enumerate(quiz) if right) for quiz in ALL)
-    assert len(ALL) >= 18
+    assert len(ALL) >= 28
     assert {len(quiz) for quiz in ALL} == {3}
     assert max(places.values()) - min(places[i] for i in range(3)) <= 1
-    for path in CHAPTERS:
+    for path in PAGES:
         within = {next(i for i, (right, _) in enumerate(q) if right) for q in quizzes(path)}
-        assert len(within) == 3, f"{path.parent.name}: no place is always wrong"
+        assert len(within) == 3, f"{path}: no place is always wrong"
 
 
 def test_the_length_of_an_option_gives_nothing_away() -> None:
@@ -67,6 +69,57 @@ def sgd(*lrs: float) -> SGD:
     return SGD([{"params": [torch.zeros(1, requires_grad=True)], "lr": lr} for lr in lrs])
 
 
+def weights_of(optimizer_of, curvatures: list[float], steps: int) -> torch.Tensor:
+    """The weights after each step on the quadratic with these curvatures, from (1, 1, …)."""
+    w = torch.nn.Parameter(torch.ones(len(curvatures), dtype=torch.float64))
+    optimizer, path = optimizer_of([w]), []
+    for _ in range(steps):
+        w.grad = torch.tensor(curvatures, dtype=torch.float64) * w.detach()
+        optimizer.step()
+        path.append(w.detach().clone())
+    return torch.stack(path)
+
+
+def test_chapter_1_the_three_ranges_of_the_rate() -> None:
+    curvatures = [4.0, 1.0]
+    for rate, changes, grows in ((0.2, False, False), (0.4, True, False), (0.55, True, True)):
+        path = weights_of(lambda ws, rate=rate: SGD(ws, lr=rate), curvatures, 60)
+        steep = path[:, 0]
+        assert bool((steep[1:] * steep[:-1] < 0).all()) == changes
+        loss = (path**2 * torch.tensor(curvatures)).sum(1)
+        assert bool(loss[-1] > loss[-2] > loss[0]) == grows
+        assert grows or bool((loss[1:] < loss[:-1]).all())
+
+
+def test_chapter_1_half_the_rate_is_half_the_floor_if_the_rate_is_small() -> None:
+    def floor(rate: float) -> float:
+        mean_square = 1.0
+        for _ in range(20_000):
+            mean_square = (1 - rate) ** 2 * mean_square + rate**2
+        return mean_square
+
+    assert floor(0.001) / floor(0.0005) == pytest.approx(2, rel=1e-3)
+
+
+def test_chapter_1_momentum_at_a_tenth_of_the_rate_is_as_fast_and_as_noisy() -> None:
+    steps = 600
+    plain = weights_of(lambda ws: SGD(ws, lr=0.01), [1.0], steps)
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(steps, 500, generator=generator)
+    spread = {}
+    for rate, momentum in ((0.01, 0.0), (0.001, 0.9), (0.01, 0.9), (0.019, 0.9)):
+        heavy = weights_of(lambda ws, r=rate, m=momentum: SGD(ws, lr=r, momentum=m), [1.0], steps)
+        close = (heavy - plain).abs().max().item() < 0.1
+        assert close == (rate / (1 - momentum) == pytest.approx(0.01))
+        w, buffer = torch.zeros(500), torch.zeros(500)
+        for drawn in noise:
+            buffer = momentum * buffer + w + drawn
+            w = w - rate * buffer
+        spread[rate, momentum] = w.square().mean().item()
+    assert spread[0.001, 0.9] == pytest.approx(spread[0.01, 0.0], rel=0.15)
+    assert spread[0.019, 0.9] > spread[0.01, 0.9] > 5 * spread[0.01, 0.0]
+
+
 def test_chapter_2_a_layer_without_gradients_keeps_its_weights_but_not_its_statistics() -> None:
     model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2))
     optimizer = SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=0.1)
@@ -94,6 +147,10 @@ def test_chapter_2_a_factor_acts_on_each_groups_own_rate() -> None:
     optimizer = sgd(0.1, 0.01)
     rates(lr_scheduler.ExponentialLR(optimizer, gamma=0.5), 1)
     assert lrlib.current_lrs(optimizer) == pytest.approx([0.05, 0.005])
+
+
+def test_chapter_3_the_first_epoch_at_half_the_rate() -> None:
+    assert [0.5 ** (epoch // 3) for epoch in range(5)] == [1, 1, 1, 0.5, 0.5]
 
 
 def test_chapter_3_the_product_starts_like_the_sequence_and_has_a_lower_peak() -> None:
@@ -139,3 +196,151 @@ def test_chapter_5_the_third_bad_epoch_reduces_and_a_negative_best_is_easy_to_be
     likelihood.step(-1.0)
     likelihood.step(-1.00005)
     assert (likelihood.best, likelihood.num_bad_epochs) == (-1.00005, 0)
+
+
+def test_chapter_6_dropout_moves_half_as_far_and_adam_undoes_two_fifths_of_a_mask() -> None:
+    def mean_step(make, masked: bool, keep: float = 0.5) -> float:
+        w = torch.nn.Parameter(torch.zeros(5_000))
+        optimizer, generator = make([w]), torch.Generator().manual_seed(0)
+        for _ in range(2000):
+            before = w.detach().clone()
+            mask = torch.empty_like(before).bernoulli_(keep, generator=generator)
+            w.grad = mask if masked else torch.ones_like(mask)
+            optimizer.step()
+        return (before - w.detach()).mul(1 if masked else mask).mean().item()
+
+    assert mean_step(lambda ws: SGD(ws, lr=0.24), masked=False) == pytest.approx(0.12, rel=0.05)
+    adam = mean_step(lambda ws: torch.optim.Adam(ws, lr=1e-3), masked=True) / 1e-3
+    assert (adam - 0.5) / 0.5 == pytest.approx(0.4, abs=0.05)
+
+
+# --- The wrap-up quiz: its programs run, and the right option says what they do ------------------
+
+WRITTEN = WRAP_UP.read_text(encoding="utf-8")
+QUESTIONS = lrbook.quizzes(WRITTEN)
+
+
+def ran(number: int, code: str = "") -> dict:
+    """The names after question `number`'s program, or after another one in its place."""
+    torch.manual_seed(0)
+    (setup,) = re.findall(r"^:name: wrap-up-1-setup\n(.*?)^```", WRITTEN, re.M | re.S)
+    names: dict = {}
+    exec(setup + (code or program(number)), names)
+    return names
+
+
+def program(number: int) -> str:
+    (code,) = re.findall(r"^```python\n(.*?)^```", QUESTIONS[number - 1].text, re.M | re.S)
+    return code
+
+
+def right(number: int) -> str:
+    return next(text for is_right, text, _ in QUESTIONS[number - 1].options if is_right)
+
+
+def test_wrap_up_1_has_ten_programs() -> None:
+    assert len(QUESTIONS) == 10 == WRITTEN.count("```python")
+    assert WRITTEN.count("\n## ") == 10
+
+
+def test_wrap_up_1_the_weight_changes_sign() -> None:
+    assert right(1).startswith("−0.125")
+    assert ran(1)["w"].item() == pytest.approx(-0.125)
+
+
+def test_wrap_up_1_the_noise_floor() -> None:
+    assert right(2).startswith("About 0.05")
+    code = program(2).replace("w.grad =", "w.data = w.data.expand(2000).clone(); w.grad =", 1)
+    code = code.replace("randn(1)", "randn(2000)").replace("10_000", "500")
+    # Many weights for 500 steps in the place of one weight for many steps.
+    code = "w = torch.nn.Parameter(torch.ones(2000))\n" + code
+    assert ran(2, code)["w"].square().mean().item() == pytest.approx(0.1 / 1.9, rel=0.1)
+
+
+def test_wrap_up_1_eta_min_is_a_rate() -> None:
+    assert right(3).startswith("0.02 and 0.02")
+    assert lrlib.current_lrs(ran(3)["optimizer"]) == pytest.approx([0.02, 0.02])
+
+
+def test_wrap_up_1_unfrozen_and_in_no_group() -> None:
+    assert right(4).startswith("No: it has gradients")
+    after = ran(4)
+    assert after["b"].item() == 1.0
+    assert after["b"].grad is not None
+    assert after["w"].item() != 1.0
+
+
+def test_wrap_up_1_the_cosine_ends_too_early() -> None:
+    assert right(5).startswith("About 0.004")
+    assert f"{ran(5)['used'][-1]:.3f}" == "0.004"
+    assert ran(5, program(5).replace("T_max=90", "T_max=80"))["used"][-1] < 1e-4
+
+
+def test_wrap_up_1_half_a_checkpoint() -> None:
+    assert right(6) == "One with `scheduler.load_state_dict`."
+    goes_on = "\nused = []\nfor _ in range(6):\n    used.append(optimizer.param_groups[0]['lr'])\n"
+    goes_on += "    optimizer.step()\n    scheduler.step()\n"
+    lost = ran(6, program(6) + goes_on)["used"]
+    kept = program(6).replace("saved = ", "state = scheduler.state_dict()\nsaved = ")
+    kept = ran(6, f"{kept}scheduler.load_state_dict(state)\n{goes_on}")["used"]
+    # Steps 6 to 11: the fall is at step 8, or, without the scheduler's state, at step 10.
+    assert kept == pytest.approx([0.01] * 2 + [0.001] * 4)
+    assert lost == pytest.approx([0.01] * 4 + [0.001] * 2)
+
+
+def test_wrap_up_1_two_reductions() -> None:
+    assert right(7).startswith("Twice")
+    assert lrlib.current_lrs(ran(7)["optimizer"]) == pytest.approx([0.1 / 4])
+
+
+def test_wrap_up_1_a_scheduler_counts_calls() -> None:
+    assert right(8) == "`scheduler.step()` goes into the epoch loop."
+    after = lambda code: ran(8, code)["optimizer"].param_groups[0]["lr"]
+    wanted = 0.1 * 0.5**3
+    assert after(program(8)) < 1e-6
+    assert after(program(8).replace("        scheduler", "    scheduler")) == pytest.approx(wanted)
+    assert after(program(8).replace("=30", "=3000")) == pytest.approx(wanted)
+
+
+def test_wrap_up_1_half_of_what_momentum_moves() -> None:
+    assert right(9).startswith("0.5:")
+    moved = 1 - ran(9)["w"].item()
+    assert moved / 1000 == pytest.approx(0.5, rel=0.1)
+
+
+def test_wrap_up_1_a_paired_interval(capsys) -> None:
+    ran(10)
+    mean, half = capsys.readouterr().out.strip().split(" ± ")
+    assert f"by {mean} ± {half} points (n = 5, 95 %)" in right(10)
+    assert float(mean) > float(half)
+
+
+# --- The question bank --------------------------------------------------------------------------
+
+
+def test_the_question_bank_has_every_quiz_and_its_right_answer(monkeypatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "book" / "tools"))
+    import question_bank
+
+    written = question_bank.bank()
+    plain = lambda text: re.sub(r"\\(.)", lambda m: "\n" if m[1] == "n" else m[1], text)
+    # In GIFT a control character that is meant as itself has a backslash before it.
+    sure = r"(?:\\.|[^\\~=#{}:])*"
+    found = re.findall(rf"^::({sure})::\[html\]({sure})\{{\n(.*?)^\}}$", written, re.M | re.S)
+    assert re.findall(r"^\$CATEGORY: (.*)$", written, re.M) == [
+        f"The Learning-Rate Book/{question_bank.category(path.read_text(encoding='utf-8'))}"
+        for path in PAGES
+    ]
+    expected = [one for path in PAGES for one in lrbook.quizzes(path.read_text(encoding="utf-8"))]
+    assert len(found) == len(expected) == len({name for name, *_ in found})
+    for (_, question, block), one in zip(found, expected, strict=True):
+        assert len(question) >= len(one.text) > 20
+        options = re.findall(rf"^([=~])({sure})#({sure})$", block, re.M)
+        assert len(options) == len(block.splitlines()) == len(one.options)
+        for (mark, text, why), (is_right, *_) in zip(options, one.options, strict=True):
+            assert (mark == "=") == is_right
+            assert text
+            assert why
+        # Words survive the way through Markdown, HTML and GIFT.
+        for word in re.findall(r"[A-Za-z]{4,}", one.text.split("```")[0].split("$")[0]):
+            assert word in plain(question)

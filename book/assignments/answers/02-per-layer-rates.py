@@ -450,3 +450,46 @@ def split_decay(model, weight_decay):
 # - optimizer.add_param_group({"params": new, "lr": lr})
 # + for weight in new:
 # +             optimizer.add_param_group({"params": [weight], "lr": lr})
+
+
+# %% two: "head" at any depth of the name
+# loses: two-rates
+# - name.startswith("head.")
+# + "head" in name.split(".")
+
+
+# %% split: all but the norms that one knows and biases
+# loses: split-which
+def split_decay(model, weight_decay):
+    decayed, rest = [], []
+    for module in model.modules():
+        norm = isinstance(
+            module, (nn.LayerNorm, nn.BatchNorm1d, nn.BatchNorm2d)
+        )
+        for name, weight in module.named_parameters(recurse=False):
+            if weight.requires_grad:
+                (rest if norm or name == "bias" else decayed).append(weight)
+    return [
+        {"params": decayed, "weight_decay": weight_decay},
+        {"params": rest, "weight_decay": 0.0},
+    ]
+
+
+# %% split: all but vectors
+# loses: split-which
+# - w.ndim >= 2
+# + w.ndim != 1
+# - w.ndim < 2
+# + w.ndim == 1
+
+
+# %% unfreeze: nothing new if the first weight is held
+# loses: unfreeze-once
+# - if new:
+# + if new and id(next(part.parameters())) not in held:
+
+
+# %% unfreeze: only what is new becomes trainable
+# loses: unfreeze-once
+# - weight.requires_grad_(True)
+# + weight.requires_grad_(weight.requires_grad or id(weight) not in held)

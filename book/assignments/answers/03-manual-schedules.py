@@ -402,3 +402,9 @@ def set_rates(optimizer, schedule, t):
 # loses: line-groups, line-steps
 # - group["peak_lr"]
 # + group["initial_lr"]
+
+
+# %% line: the rate at the first call for the base rate
+# loses: line-steps
+# - group["lr"] = group["peak_lr"] * schedule(t)
+# + group["lr"] = group.setdefault("first_lr", group["lr"]) * schedule(t)

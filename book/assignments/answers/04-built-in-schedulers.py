@@ -533,3 +533,13 @@ def warmup_then_cosine(optimizer, epochs, warmup):
 # loses: joined-rates
 # - return lr_scheduler.SequentialLR(
 # + return then or lr_scheduler.SequentialLR(
+
+
+# %% order: the record corrected, not the rates
+# loses: order-rates
+def decaying(optimizer, steps):
+    scheduler = lr_scheduler.ExponentialLR(optimizer, gamma=0.6)
+    for _ in range(steps):
+        scheduler.step()
+        optimizer.step()
+    optimizer.used = [rate / 0.6 for rate in optimizer.used]

@@ -534,3 +534,15 @@ def smallest_patience(probability):
 # loses: alarm-patience
 # - return patience
 # + return max(0, patience - 1)
+
+
+# %% machine: reaching is enough
+# loses: machine-threshold
+# - sign * self.average < sign * bar
+# + sign * self.average <= sign * bar
+
+
+# %% machine: a change of just eps is made
+# loses: machine-floor
+# - > self.eps
+# + >= self.eps
