@@ -379,6 +379,17 @@ NOT_VISIBLE = {
 }
 
 
+def table() -> str:
+    """The table of the page of symptoms."""
+    rows = {n: f"`{rule}`" for n, (rule, _, _) in EXHIBITS.items()} | NOT_VISIBLE
+    lines = ["| exhibit | seen by the rule, or why it can't be seen |", "| --- | --- |"]
+    return "\n".join(lines + [f"| {{ref}}`exhibit-{n}` | {rows[n]} |" for n in sorted(rows)])
+
+
+def test_the_page_of_symptoms_has_the_table() -> None:
+    assert table() in (ROOT / "book" / "symptoms.md").read_text(encoding="utf-8")
+
+
 def test_every_exhibit_is_seen_or_it_is_said_why_not() -> None:
     cells = json.loads(MUSEUM.read_text(encoding="utf-8"))["cells"]
     text = "\n".join("".join(cell["source"]) for cell in cells)
