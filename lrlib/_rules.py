@@ -1,10 +1,8 @@
-"""The rules of the checkup: each yields what it saw, as (rule, step or None, words).
-
-`RULES` are wrong in every run that we know; `NOTES` are right in some.
-"""
+"""The rules of the checkup: each function yields what it saw, as (rule, step or None, words)."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from math import isfinite
 from types import FunctionType
@@ -28,6 +26,7 @@ Seen = tuple[str, int | None, str]
 Rates = NDArray[np.float64]
 
 SITE = "https://learning-rate-book.github.io/learning-rate-book/"
+MUSEUM = "chapters/04-built-in-schedulers/bug-museum.html#exhibit-"
 GROUPS, SYMPTOMS = "chapters/02-per-layer-rates/parameter-groups.html", "book/symptoms.html"
 COSINE, HAND = (
     f"chapters/{p}.html" for p in ("04-built-in-schedulers/cosine", "03-manual-schedules/by-hand")
@@ -53,6 +52,7 @@ RULES: dict[str, tuple[int | str, str]] = {
     "used-before": (9, "delete `initial_lr` from each group before you build the new scheduler"),
     "stepped-first": (1, "call optimizer.step() first, then scheduler.step()"),
     "stepped-too-often": (2, "step the scheduler only if the optimizer took a step"),
+    "stepped-too-seldom": (HAND, "call scheduler.step() once per step, or once per epoch"),
     "never-stepped": (HAND, "call scheduler.step() after each optimizer step, or each epoch"),
     "last-lr-differs": (36, "build both, load both states; put changes by hand in the schedule"),
     "off-schedule": (37, "after loading, write the schedule's rate into the optimizer"),
@@ -65,8 +65,6 @@ RULES: dict[str, tuple[int | str, str]] = {
     "plateau-negative": (30, 'set threshold_mode="abs"'),
     "plateau-nan": (32, "stop the run when the metric isn't finite"),
     "plateau-frozen": (33, "set eps=0, and min_lr to the lowest rate that you want"),
-}
-NOTES: dict[str, tuple[int | str, str]] = {
     "ends-high": (21, "if it was meant to decay to 0, check the length; constant tails are fine"),
     "never-changes": (29, "check the milestones and lengths; a constant rate is fine"),
     "first-rate-zero": (SYMPTOMS, "start the warmup at 1/n; if a step is an epoch, one is lost"),
@@ -74,6 +72,9 @@ NOTES: dict[str, tuple[int | str, str]] = {
     "not-at-start": (4, "build a new scheduler, unless you resume"),
     "constant-group": (GROUPS, "check its rate; a group that is held constant is fine"),
 }
+# What some sound runs do as well: a look is enough.
+NOTES = {"ends-high", "never-changes", "first-rate-zero", "past-the-end", "not-at-start"}
+NOTES |= {"constant-group"}
 
 
 # --- The optimizer and the scheduler -----------------------------------------------------------
@@ -83,11 +84,11 @@ def weights(optimizer: Optimizer | None, model: nn.Module | None) -> Iterator[Se
     """Each trainable weight of the model belongs to exactly one group."""
     if optimizer is None or model is None:
         return
-    held = [id(weight) for group in optimizer.param_groups for weight in group["params"]]
+    held = Counter(id(weight) for group in optimizer.param_groups for weight in group["params"])
     for name, weight in model.named_parameters():
-        if weight.requires_grad and id(weight) not in held:
+        if weight.requires_grad and not held[id(weight)]:
             yield "weight-in-no-group", None, f"{name} is in no group, and is never trained"
-        if held.count(id(weight)) > 1:
+        if held[id(weight)] > 1:
             yield "weight-in-two-groups", None, f"{name} is in the groups more than once"
 
 
@@ -245,20 +246,21 @@ def plateau(scheduler: Any, metrics: Sequence[float], rates: Rates) -> Iterator[
 # --- The calls of step() -----------------------------------------------------------------------
 
 
-def calls(
-    positions: Any, start: int, end: int, per_epoch: int | None, width: int
-) -> Iterator[Seen]:
+def calls(positions: Rates, start: int, end: int, per_epoch: int | None) -> Iterator[Seen]:
     """positions: where the scheduler was at each optimizer step; start, end: outside of them."""
     moved = np.diff(positions, prepend=start)
-    if len(moved) and moved[0] > 0:
+    steps, epochs = len(moved), len(moved) // (per_epoch or len(moved) or 1)
+    if steps and moved[0] > 0:
         yield "stepped-first", 0, "scheduler.step() was called before the first optimizer.step()"
     often = np.flatnonzero(moved[1:] > 1) + 1
     if len(often):
-        words = f"two or more calls of scheduler.step() before {len(often)} of {len(moved)} "
+        words = f"two or more calls of scheduler.step() before {len(often)} of {steps} "
         yield "stepped-too-often", int(often[0]), f"{words}optimizer steps"
-    if len(moved) > max(1, per_epoch or 1) and end == start:
-        words = f"{len(moved)} steps of the optimizer, none of the scheduler"
-        yield "never-stepped", None, words
+    if steps > max(1, per_epoch or 1) and end == start:
+        yield "never-stepped", None, f"{steps} steps of the optimizer, none of the scheduler"
+    elif 0 < end - start < epochs - 1:
+        words = f"{end - start} steps of the scheduler in {epochs} epochs"
+        yield "stepped-too-seldom", None, words
 
 
 # --- The rates ---------------------------------------------------------------------------------

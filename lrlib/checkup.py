@@ -12,6 +12,7 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,8 @@ from lrlib._rules import Seen
 from lrlib.rates import current_lrs
 
 __all__ = ["Finding", "Report", "examine", "watch"]
+
+_COUNT = partial(_checks.integer, low=1)
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class Finding:
 class Report:
     """The outcome of a checkup; `print` it, or read `findings`, which is empty if all is sound.
 
-    notes: what is worth a look, and right in some runs. rates: as used, shape [steps, groups].
+    notes: right in some runs, worth a look. rates: as they were used, shape [steps, groups].
     """
 
     subject: str
@@ -64,15 +67,10 @@ class Report:
 
     def _add(self, seen: Iterator[Seen]) -> None:
         for rule, step, what in seen:
-            store, table = (
-                (self.notes, _rules.NOTES)
-                if rule in _rules.NOTES
-                else (self.findings, _rules.RULES)
-            )
+            store = self.notes if rule in _rules.NOTES else self.findings
             if rule not in self.ignore and all(one.rule != rule for one in store):
-                place, repair = table[rule]
-                museum = "chapters/04-built-in-schedulers/bug-museum.html#exhibit-"
-                page = f"{museum}{place}" if isinstance(place, int) else place
+                place, repair = _rules.RULES[rule]
+                page = f"{_rules.MUSEUM}{place}" if isinstance(place, int) else place
                 store.append(Finding(rule, step, what, repair, _rules.SITE + page))
 
 
@@ -99,7 +97,7 @@ def examine(
     """
     kind, rule = Callable, "a function that makes a scheduler for an optimizer"
     _checks.instance("examine", "make_scheduler", make_scheduler, kind=kind, rule=rule)
-    steps = _checks.integer("examine", "steps", steps, low=1)
+    steps = _COUNT("examine", "steps", steps)
     given = _arguments("examine", optimizer, steps_per_epoch, model, ignore)
     stand_in = _StandIn(given)
     found = [dict(group) for group in stand_in.param_groups]
@@ -127,7 +125,8 @@ def examine(
                 error = ("raises", step, f"the call of step() raises {raised!r}")
                 break
     report.rates = np.array(rates)
-    report._add(iter([error] if error else []))
+    if error:
+        report._add(iter([error]))
     if given is not None:
         report._add(_rules.against_optimizer(scheduler, found, report.rates))
     report._add(_rules.chain(scheduler, report.rates))
@@ -165,14 +164,14 @@ def watch(
     """
     given = _arguments("watch", optimizer, steps_per_epoch, model, ignore)
     _checks.instance("watch", "optimizer", optimizer, kind=Optimizer, rule="a torch optimizer")
-    steps = _checks.optional(_checks.integer)("watch", "steps", steps)
-    several = list(scheduler) if isinstance(scheduler, list | tuple) else [scheduler]
+    steps = _checks.optional(_COUNT)("watch", "steps", steps)
+    several = scheduler if isinstance(scheduler, list | tuple) else [scheduler]
     schedulers = [getattr(one, "scheduler", one) for one in several]  # Accelerate's wrapper
     for one in schedulers:
         _belongs("watch", "scheduler", one, given)
     first, width = _rules.counter(schedulers[0]), len(given.param_groups)
     start, lasts = first.last_epoch, [one.get_last_lr for one in schedulers]
-    rates, positions, odd = array("d"), array("q"), list[Seen]()
+    rates, positions, odd = array("d"), array("d"), list[Seen]()
     report = Report(type(schedulers[0]).__name__, tuple(ignore))
     report._add(_rules.weights(given, model))
     if len(schedulers) == 1:
@@ -199,9 +198,7 @@ def watch(
         report.rates = np.array(rates).reshape(-1, width)
         whole = steps is not None and len(positions) >= steps
         report._add(iter(odd))
-        report._add(
-            _rules.calls(np.array(positions), start, first.last_epoch, steps_per_epoch, width)
-        )
+        report._add(_rules.calls(np.array(positions), start, first.last_epoch, steps_per_epoch))
         if len(positions):
             report._add(_rules.any_rates(report.rates, current_lrs(given)))
         if whole:
@@ -230,34 +227,30 @@ def _arguments(
     owner: str, optimizer: Any, per_epoch: Any, model: Any, ignore: Sequence[str]
 ) -> Any:
     """The optimizer that takes the steps; all that is common to both functions is checked."""
-    kind, rule = Optimizer | None, "a torch optimizer"
-    _checks.instance(owner, "optimizer", optimizer, kind=kind, rule=rule)
+    rule = "a torch optimizer"
+    _checks.instance(owner, "optimizer", optimizer, kind=Optimizer | None, rule=rule)
     # Accelerate's wrapper hands the step on to the one inside.
     inner = getattr(optimizer, "optimizer", optimizer)
     if optimizer is not None and not inner.param_groups:
         raise _checks.refuse(owner, "optimizer", type(inner).__name__, "one with parameter groups")
-    _checks.optional(_checks.integer)(owner, "steps_per_epoch", per_epoch)
+    _checks.optional(_COUNT)(owner, "steps_per_epoch", per_epoch)
     rule = "a torch module, not its parameters"
     _checks.instance(owner, "model", model, kind=nn.Module | None, rule=rule)
     if model is not None and optimizer is None:
         raise _checks.refuse(owner, "model", type(model).__name__, "given with its optimizer")
     for rule in _checks.items(owner, "ignore", ignore, "a sequence of rules"):
-        if rule not in _rules.RULES | _rules.NOTES:
-            known = f"among {', '.join(_rules.RULES | _rules.NOTES)}"
+        if rule not in _rules.RULES:
+            known = f"among {', '.join(_rules.RULES)}"
             raise _checks.refuse(owner, "ignore", rule, known)
     return inner
 
 
 def _belongs(owner: str, name: str, scheduler: Any, optimizer: Any) -> None:
     """Refuses what isn't a scheduler for this optimizer."""
-    rule = (
-        "a torch scheduler" if name == "scheduler" else "a function that returns a torch scheduler"
-    )
-    _checks.instance(owner, name, scheduler, kind=LRScheduler, rule=rule)
+    made = "a function that returns " * (name == "make_scheduler")
+    _checks.instance(owner, name, scheduler, kind=LRScheduler, rule=f"{made}a torch scheduler")
     own = getattr(scheduler.optimizer, "optimizer", scheduler.optimizer)
     if own.param_groups is not optimizer.param_groups:
         what = f"{type(scheduler).__name__} of another optimizer"
-        due = (
-            "this optimizer" if name == "scheduler" else "the optimizer that the function is given"
-        )
-        raise _checks.refuse(owner, name, what, f"for {due}")
+        due = "for the optimizer that the function is given" if made else "for this optimizer"
+        raise _checks.refuse(owner, name, what, due)

@@ -28,7 +28,7 @@ from torch.optim.swa_utils import SWALR
 
 from lrlib import Cosine, Exponential, Linear, LRDropout, Report, examine, to_torch, watch
 from lrlib import schedules as sched
-from lrlib._rules import NOTES, RULES
+from lrlib._rules import RULES
 
 ROOT = Path(__file__).resolve().parents[1]
 MUSEUM = ROOT / "chapters" / "04-built-in-schedulers" / "bug-museum.ipynb"
@@ -438,6 +438,18 @@ def factors(function: Callable[[int], float], steps: int = 40) -> Report:
     return examine(lambda o: S.LambdaLR(o, function), steps)
 
 
+def every(count: int) -> Report:
+    """100 epochs of 10 steps; the scheduler is stepped after every `count` steps."""
+
+    def loop(scheduler: Any) -> None:
+        for step in range(1, 1001):
+            scheduler.optimizer.step()
+            if step % count == 0:
+                scheduler.step()
+
+    return watched(loop, lambda o: S.ExponentialLR(o, 0.99), steps_per_epoch=10)[0]
+
+
 # What has no exhibit: the rule, a program that it is for, and the nearest one that is sound.
 OTHERS: dict[str, tuple[Callable[[], Report], Callable[[], Report]]] = {
     "not-finite": (lambda: factors(lambda t: 1 / t if t else math.inf), lambda: factors(abs)),
@@ -458,6 +470,7 @@ OTHERS: dict[str, tuple[Callable[[], Report], Callable[[], Report]]] = {
             lambda s: [s.optimizer.step() for _ in range(5)], warmup, steps_per_epoch=5
         )[0],
     ),
+    "stepped-too-seldom": (lambda: every(70), lambda: every(10)),
     "unfinished": (
         lambda: examine(lambda o: S.PolynomialLR(o, total_iters=41), 39),
         lambda: examine(lambda o: S.PolynomialLR(o, total_iters=40), 39),
@@ -495,7 +508,7 @@ def test_a_rule_sees_what_it_is_for_and_no_more(rule: str) -> None:
 
 
 def test_every_rule_is_tried() -> None:
-    assert {rule for rule, _, _ in EXHIBITS.values()} | OTHERS.keys() == RULES.keys() | NOTES.keys()
+    assert {rule for rule, _, _ in EXHIBITS.values()} | OTHERS.keys() == RULES.keys()
 
 
 # --- Sound schedules are silent ----------------------------------------------------------------
@@ -654,6 +667,11 @@ ERRORS: list[tuple[Callable[[], Any], type[Exception], str]] = [
         TypeError,
         "examine(make_scheduler=3): make_scheduler must be a function that makes a scheduler for "
         "an optimizer",
+    ),
+    (
+        lambda: examine(cosine, 9, steps_per_epoch=0),
+        ValueError,
+        "examine(steps_per_epoch=0): steps_per_epoch must be a positive integer",
     ),
     (lambda: examine(cosine, 0), ValueError, "examine(steps=0): steps must be a positive integer"),
     (
