@@ -60,8 +60,8 @@ class Report:
     rates: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0)), repr=False)
 
     def __str__(self) -> str:
-        count = f"{len(self.findings)} finding{'s' * (len(self.findings) != 1)}"
-        head = f"{self.subject}, {len(self.rates)} steps: {count}"
+        count = len(self.findings)
+        head = f"{self.subject}, {len(self.rates)} steps: {count} finding{'s' * (count != 1)}"
         marked = [f"✗ {one}" for one in self.findings] + [f"· {one}" for one in self.notes]
         return "\n".join([head, *marked])
 
@@ -166,7 +166,8 @@ def watch(
     _checks.instance("watch", "optimizer", optimizer, kind=Optimizer, rule="a torch optimizer")
     steps = _checks.optional(_COUNT)("watch", "steps", steps)
     several = scheduler if isinstance(scheduler, list | tuple) else [scheduler]
-    schedulers = [getattr(one, "scheduler", one) for one in several]  # Accelerate's wrapper
+    # Accelerate wraps a scheduler.
+    schedulers: list[Any] = [getattr(one, "scheduler", one) for one in several]
     for one in schedulers:
         _belongs("watch", "scheduler", one, given)
     first, width = _rules.counter(schedulers[0]), len(given.param_groups)
@@ -199,8 +200,7 @@ def watch(
         whole = steps is not None and len(positions) >= steps
         report._add(iter(odd))
         report._add(_rules.calls(np.array(positions), start, first.last_epoch, steps_per_epoch))
-        if len(positions):
-            report._add(_rules.any_rates(report.rates, current_lrs(given)))
+        report._add(_rules.any_rates(report.rates, current_lrs(given)))
         if whole:
             report._add(_rules.whole_run(report.rates, steps_per_epoch))
         for one in schedulers:
@@ -212,12 +212,12 @@ class _StandIn(Optimizer):
     """An optimizer with another one's groups and options, whose step does nothing."""
 
     def __init__(self, like: Optimizer | None) -> None:
-        plain = [{"lr": 0.1, "momentum": 0.9}]
-        left = {"params", "param_names"}
-        given = like.param_groups if like else plain
-        kept = [{k: copy.deepcopy(v) for k, v in g.items() if k not in left} for g in given]
-        groups = [{**group, "params": [torch.zeros(1)]} for group in kept]
-        super().__init__(groups, dict(like.defaults if like else plain[0]))
+        plain = {"lr": 0.1, "momentum": 0.9}
+        groups = [dict(group) for group in (like.param_groups if like else [plain])]
+        for group in groups:
+            group.pop("param_names", None)
+            group.update(copy.deepcopy({**group, "params": [torch.zeros(1)]}))
+        super().__init__(groups, dict(like.defaults if like else plain))
 
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         pass
@@ -240,8 +240,7 @@ def _arguments(
         raise _checks.refuse(owner, "model", type(model).__name__, "given with its optimizer")
     for rule in _checks.items(owner, "ignore", ignore, "a sequence of rules"):
         if rule not in _rules.RULES:
-            known = f"among {', '.join(_rules.RULES)}"
-            raise _checks.refuse(owner, "ignore", rule, known)
+            raise _checks.refuse(owner, "ignore", rule, f"among {', '.join(_rules.RULES)}")
     return inner
 
 
@@ -251,6 +250,5 @@ def _belongs(owner: str, name: str, scheduler: Any, optimizer: Any) -> None:
     _checks.instance(owner, name, scheduler, kind=LRScheduler, rule=f"{made}a torch scheduler")
     own = getattr(scheduler.optimizer, "optimizer", scheduler.optimizer)
     if own.param_groups is not optimizer.param_groups:
-        what = f"{type(scheduler).__name__} of another optimizer"
         due = "for the optimizer that the function is given" if made else "for this optimizer"
-        raise _checks.refuse(owner, name, what, due)
+        raise _checks.refuse(owner, name, f"{type(scheduler).__name__} of another optimizer", due)
