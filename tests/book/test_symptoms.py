@@ -92,7 +92,10 @@ def torch_can_say() -> set[str]:
 
 
 @newest
-def test_everything_that_torchs_schedulers_can_say_is_on_the_page() -> None:
+def test_everything_that_torchs_schedulers_can_say_is_on_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     heard = [said(program) for _, _, program in ENTRIES]
     patterns = torch_can_say()
     assert len(patterns) > 30
