@@ -452,6 +452,10 @@ def every(count: int) -> Report:
 
 # What has no exhibit: the rule, a program that it is for, and the nearest one that is sound.
 OTHERS: dict[str, tuple[Callable[[], Report], Callable[[], Report]]] = {
+    "nested": (
+        lambda: sequence(lambda o: [S.ConstantLR(o, 1.0), inner_chain(o)], [9], 8)[0],
+        lambda: chain(lambda o: [inner_chain(o), S.ExponentialLR(o, 0.9)], 8)[0],
+    ),
     "not-finite": (lambda: factors(lambda t: 1 / t if t else math.inf), lambda: factors(abs)),
     "restarts-at-end": (
         lambda: examine(lambda o: S.CosineAnnealingWarmRestarts(o, 19), 40),

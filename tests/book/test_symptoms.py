@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.optim import lr_scheduler
@@ -187,6 +188,10 @@ def test_a_weight_that_is_twice_in_a_group_is_updated_twice() -> None:
     weight.grad = torch.ones(1)
     optimizer.step()
     assert weight.item() == pytest.approx(-0.2)
+
+
+def test_yaml_reads_a_number_without_a_point_as_text() -> None:
+    assert yaml.safe_load("[1e-3, 1.0e-3]") == ["1e-3", 0.001]
 
 
 def test_a_scheduler_accepts_the_state_of_an_optimizer_in_silence() -> None:
