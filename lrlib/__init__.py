@@ -4,7 +4,8 @@ Each module says in `__all__` which of its names are public; all of them can be 
 The experiments of the book are in `lrlib.lab`, what its notebooks show in `lrlib.notebook`.
 """
 
-from lrlib import finder, lr_dropout, param_groups, plateau, rates, schedules
+from lrlib import checkup, finder, lr_dropout, param_groups, plateau, rates, schedules
+from lrlib.checkup import *
 from lrlib.finder import *
 from lrlib.lr_dropout import *
 from lrlib.param_groups import *
@@ -21,4 +22,5 @@ __all__ = [
     *plateau.__all__,
     *lr_dropout.__all__,
     *finder.__all__,
+    *checkup.__all__,
 ]

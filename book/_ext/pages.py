@@ -89,6 +89,23 @@ def plumbing(source: str) -> str | None:
     return None
 
 
+def name_exhibits(app: Sphinx, doctree: nodes.document) -> None:
+    """Gives exhibit 6 of the bug museum the anchor and the label `exhibit-6`, whatever its title.
+
+    The checkup's findings and the page of symptoms link to them.
+    """
+    page, labels = app.env.docname, app.env.get_domain("std").data
+    if not page.endswith("/bug-museum"):
+        return
+    for section in doctree.findall(nodes.section):
+        title = section.next_node(nodes.title).astext()
+        if number := re.match(r"(\d+)\. ", title):
+            name = f"exhibit-{number[1]}"
+            section["ids"].append(name)
+            labels["labels"][name] = (page, name, title)
+            labels["anonlabels"][name] = (page, name)
+
+
 def keep_last_run(app: Sphinx, doctree: nodes.document) -> None:
     """Keeps a notebook's last run for its page, which is read again when the runs change."""
     page = app.env.docname
@@ -155,6 +172,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("doctree-read", fold_code)
     app.connect("doctree-read", break_names)
     app.connect("doctree-read", keep_last_run)
+    app.connect("doctree-read", name_exhibits)
     # After the theme has made its buttons and its sidebar.
     app.connect("html-page-context", add_links, priority=600)
     app.connect("html-page-context", name_expanders, priority=600)

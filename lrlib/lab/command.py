@@ -132,7 +132,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """The parser of the command line; its defaults are the settings of a run."""
     lrlib = argparse.ArgumentParser(
-        prog="lrlib", description="The tools of the Learning-Rate Book.", allow_abbrev=False
+        prog="lrlib",
+        description="The tools of the Learning-Rate Book.",
+        epilog="lrlib examine --help: the checkup, which says what is wrong with a scheduler",
+        allow_abbrev=False,
     )
     train = lrlib.add_subparsers(dest="command", metavar="command").add_parser(
         "train",

@@ -19,7 +19,7 @@ MUSEUM, GUIDE = f"{TORCH}/bug-museum", f"{TORCH}/field-guide"
 WHICH, TOURNAMENT = f"{TORCH}/which-schedule", f"{TORCH}/which-one-wins"
 FINE_TUNING, WIDTHS = f"{GROUPS}/fine-tuning", f"{GROUPS}/across-widths"
 RESUME, DESIGN = f"{HAND}/resume-and-test", f"{HAND}/design-your-own"
-GLOSSARY = "book/glossary"
+GLOSSARY, BROKEN = "book/glossary", "book/symptoms"
 
 # What is typed, and the pages that answer it.
 QUERIES = {
@@ -84,7 +84,7 @@ QUERIES = {
     "set learning rate manually": (f"{HAND}/by-hand", f"{HAND}/index"),
     "scheduler step per batch or per epoch": (f"{HAND}/by-hand", MUSEUM, f"{HAND}/index"),
     "plateau": (f"{PLATEAU}/index", f"{PLATEAU}/anatomy"),
-    "NaN loss": (MUSEUM, f"{PLATEAU}/when-it-fails", GLOSSARY),
+    "NaN loss": (BROKEN, MUSEUM, f"{PLATEAU}/when-it-fails", GLOSSARY),
     "loss diverges": (f"{DECAY}/step-size", f"{DECAY}/index", GLOSSARY, MUSEUM),
     "learning rate dropout": (f"{DROPOUT}/index", f"{DROPOUT}/mechanism"),
     "replication": (f"{DROPOUT}/the-missing-point", f"{DROPOUT}/index"),
@@ -103,6 +103,37 @@ QUERIES = {
     ),
     "ValueError: zip() argument 2 is shorter than argument 1": (MUSEUM,),
     "optimizer must support momentum or beta1 with `cycle_momentum` option enabled": (MUSEUM,),
+    "ValueError: Invalid learning rate: -0.1": (BROKEN,),
+    "TypeError: '<=' not supported between instances of 'float' and 'str'": (BROKEN,),
+    "ValueError: optimizer got an empty parameter list": (BROKEN,),
+    "ValueError: some parameters appear in more than one parameter group": (BROKEN,),
+    "Seems like `optimizer.step()` has been overridden after learning rate scheduler "
+    "initialization. Please, make sure to call `optimizer.step()` before `lr_scheduler.step()`.": (
+        BROKEN,
+    ),
+    "The epoch parameter in `scheduler.step()` was not necessary and is being deprecated where "
+    "possible.": (BROKEN,),
+    "ValueError: loaded state dict contains a parameter group that doesn't match the size of "
+    "optimizer's group": (BROKEN,),
+    "ValueError: Expected float between 0 and 1 pct_start, but got 30": (BROKEN,),
+    "TypeError: StepLR.__init__() got an unexpected keyword argument 'verbose'": (BROKEN,),
+    "A `OneCycleLR` scheduler is using 'interval': 'epoch'. Are you sure you didn't mean "
+    "'interval': 'step'?": (BROKEN,),
+    "ZeroDivisionError: integer modulo by zero": (BROKEN,),
+    # Symptoms, as they are typed.
+    "loss is NaN": (BROKEN,),
+    "loss not decreasing": (BROKEN,),
+    "loss stuck": (BROKEN,),
+    "loss spikes": (BROKEN,),
+    "loss oscillates": (BROKEN,),
+    "learning rate is 0": (BROKEN,),
+    "learning rate not changing": (BROKEN,),
+    "loss jumps after resuming": (BROKEN,),
+    "multi GPU worse accuracy": (BROKEN,),
+    "validation loss fluctuates": (BROKEN,),
+    "accuracy jumps when learning rate drops": (BROKEN,),
+    "gradient accumulation scheduler": (BROKEN,),
+    "training loss drops at each epoch": (BROKEN,),
 }
 
 

@@ -15,6 +15,8 @@ from bs4 import BeautifulSoup
 from lrbook import patiently
 from pages import plumbing
 
+from lrlib._rules import MUSEUM, RULES, SITE
+
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
 HTML = ROOT / "_build" / "html"
@@ -63,6 +65,15 @@ def test_links_and_anchors_resolve(pages) -> None:
             elif link.fragment and target in ids and link.fragment.split("?")[0] not in ids[target]:
                 broken.append(f"{name}: {tag['href']} (no such anchor)")
     assert broken == []
+
+
+def test_what_the_checkup_finds_is_explained_where_it_says(pages) -> None:
+    assert CONFIG["html"]["baseurl"] == SITE
+    for place, _ in RULES.values():
+        address = f"{MUSEUM}{place}" if isinstance(place, int) else place
+        page, _, anchor = address.partition("#")
+        found = pages[page.removesuffix(".html")]
+        assert not anchor or found.find(id=anchor), address
 
 
 def test_every_picture_says_what_it_shows(pages) -> None:

@@ -73,6 +73,13 @@ def check(np: ModuleType, torch: ModuleType, lrlib: ModuleType) -> None:
     assert (taken == taken.round()).all()
     assert 0 <= taken.min() < taken.max() <= 10
 
+    # The checkup sees a cosine that climbs back, and its command needs no other room.
+    cosine = partial(torch.optim.lr_scheduler.CosineAnnealingLR, T_max=5)
+    assert [one.rule for one in lrlib.examine(cosine, steps=10).findings] == ["rises-at-end"]
+    command = importlib.import_module("lrlib.__main__").main
+    assert command(["examine", "torch.optim.lr_scheduler:ConstantLR", "--steps", "9"]) == 0
+    assert command(["examine", "torch.optim.lr_scheduler:PolynomialLR", "--steps", "9"]) == 1
+
     # The other rooms name the command that brings what they need.
     for room, extra in {"lrlib.lab": "lab", "lrlib.notebook": "book"}.items():
         message = "imported, although what it needs is not there"
