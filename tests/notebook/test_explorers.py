@@ -364,6 +364,11 @@ def level(view: dict[str, Any]) -> float:
     return next(rule["y"] for rule in view["charts"][1]["rules"] if "y" in rule)
 
 
+def ends_with(view: dict[str, Any]) -> float:
+    """The loss of a training at the rate that was read."""
+    return float(view["charts"][1]["points"][0]["y"])
+
+
 def reductions(view: dict[str, Any]) -> list[int]:
     return [int(row[0]) for row in view["table"]["rows"] if "reduced" in row[2]]
 
@@ -429,6 +434,25 @@ SAID: dict[str, Callable[[dict[str, Any], Show], bool]] = {
         np.isclose(bars(view)[1] / bars(view)[2], 50, rtol=0.02)
     ),
     "missing-point?keep=1": lambda view, show: np.allclose(bars(view), bars(view)[0]),
+    "range-test?budget=5&rule=last-clear-fall": lambda view, show: (
+        ends_with(view) < ends_with(show("range-test?budget=5&rule=valley"))
+    ),
+    "range-test?budget=80&rule=valley": lambda view, show: (
+        ends_with(view) < ends_with(show("range-test?budget=80&rule=last-clear-fall"))
+    ),
+    "range-test?rule=minimum&divisor=1": lambda view, show: all(
+        view["charts"][0]["rules"][0]["x"] > line["x"][np.argmin(line["y"])]
+        for line in view["charts"][1]["lines"]
+    ),
+    "adam-valley?rate=0.05&step=300": lambda view, show: level(view) > 1e-3,
+    "adam-valley?rate=0.2&step=300": lambda view, show: bool(
+        np.isclose(level(view), 4 * level(show("adam-valley?rate=0.05")), rtol=0.1)
+    ),
+    "adam-valley?decay=1&step=300": lambda view, show: view["charts"][0]["rules"][0]["x"] < 1,
+    "adam-valley?decay=1&noise=3&step=300": lambda view, show: (
+        view["charts"][0]["rules"][0]["x"]
+        < show("adam-valley?decay=1&step=300")["charts"][0]["rules"][0]["x"]
+    ),
 }
 
 
