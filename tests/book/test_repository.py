@@ -90,6 +90,10 @@ def test_one_address_everywhere() -> None:
     threads = re.compile(r"github\.com/([\w.-]+/[\w.-]+)/(?:issues/|pull/|blob/v?\d)")
     # The museum links to the threads about what it shows, chapter 6 to the replication.
     allowed = {owner_and_name, "pytorch/pytorch", "noahgolmant/pytorch-lr-dropout"}
+    # Chapter 7 links to where its failures and starting values were published.
+    allowed |= {"Lightning-AI/pytorch-lightning", "karpathy/nanoGPT", "karpathy/nanochat"}
+    allowed |= {"microsoft/LoRA", "thinking-machines-lab/tinker-cookbook", "facebookresearch/moco"}
+    allowed |= {"huggingface/pytorch-image-models", "google-research/tuning_playbook"}
     for path in tracked():
         if path.suffix in {".md", ".yml", ".ipynb", ".toml", ".cff"}:
             # The page of symptoms cites threads, and files of a version.
