@@ -6,6 +6,7 @@ answer. Then comes the whole cell, or what changes in the solution's cell: a
 line "# - before", and one or more lines "# + after".
 """
 
+
 # %% range: on copies of the model and the optimizer, in numpy
 # loses: nothing
 def range_test(model, optimizer, batches, loss_of, low, high, count):
