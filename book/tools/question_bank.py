@@ -33,9 +33,7 @@ def pages() -> list[Path]:
 
 def gift(markdown: str) -> str:
     """The text as HTML in one line, with GIFT's own characters escaped."""
-    html = MARKDOWN.render(markdown).strip()
-    if one := re.fullmatch("<p>(.*)</p>", html):  # a line, as most are
-        html = one[1]
+    html = re.sub("^<p>(.*)</p>$", r"\1", MARKDOWN.render(markdown).strip())
     return re.sub(r"([\\~=#{}:])", r"\\\1", html).replace("\n", r"\n")
 
 
@@ -63,9 +61,9 @@ def bank() -> str:
 
 def main() -> int:
     BANK.parent.mkdir(exist_ok=True)
-    BANK.write_text(bank(), encoding="utf-8")
-    count = BANK.read_text(encoding="utf-8").count("\n::")
-    print(f"{BANK.relative_to(ROOT)}: {count} questions; in Moodle, import it as GIFT")
+    written = bank()
+    BANK.write_text(written, encoding="utf-8")
+    print(f"{BANK.relative_to(ROOT)}: {written.count('::[html]')} questions to import as GIFT")
     return 0
 
 

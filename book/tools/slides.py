@@ -33,10 +33,8 @@ math: mathjax
 paginate: true
 style: |
   section { font-size: 30px; padding: 50px 70px; }
-  h1, h2 { color: #1f4e79; }
   img { display: block; margin: 0 auto; max-width: 100%; max-height: 500px; height: 500px; }
-  pre { font-size: 22px; }
-  small { color: #555; }
+  h1, h2 { color: #1f4e79; } pre { font-size: 22px; }
 ---
 
 """
@@ -82,9 +80,9 @@ def exhibit(number: str) -> str:
     assert found, f"the museum has no exhibit {number}"
     written, happens = found[2].strip().split(" **What happens:**")
     head = f"## Bug museum, exhibit {number}\n\n{written}"
-    asked = f"{head}\n\n**What happens, and why?**"
-    parts = re.sub(r" \*\*(Why)", r"\n\n**\1", f"**What happens:**{happens}")
-    return plain(f"{asked}{BREAK}{head}\n\n{parts}", MUSEUM.parent)
+    asked = f"{head}\n\n**What happens, and why?**{BREAK}{head}"
+    answer = f"**What happens:**{happens}".replace(" **Why", "\n\n**Why")
+    return plain(f"{asked}\n\n{answer}", MUSEUM.parent)
 
 
 def deck(outline: Path) -> str:
@@ -102,8 +100,8 @@ def deck(outline: Path) -> str:
             return f"## Rule to keep\n\n{plain(rules[int(what) - 1], chapter)}"
         return quiz(quizzes[int(what) - 1], chapter) if kind == "quiz" else exhibit(what)
 
-    text = outline.read_text(encoding="utf-8")
-    return HEAD + re.sub(r"^\{(figure|rule|quiz|exhibit) (\S+)(.*)\}$", included, text, flags=re.M)
+    line = re.compile(r"^\{(figure|rule|quiz|exhibit) (\S+)(.*)\}$", re.MULTILINE)
+    return HEAD + line.sub(included, outline.read_text(encoding="utf-8"))
 
 
 def main() -> int:

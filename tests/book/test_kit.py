@@ -73,6 +73,6 @@ def test_the_handout_names_exhibits_of_the_museum() -> None:
     handout = (ROOT / "book" / "museum-handout.md").read_text(encoding="utf-8")
     museum = ROOT / "chapters" / "04-built-in-schedulers" / "bug-museum.ipynb"
     there = set(re.findall(r'"### (\d+)\. |\\n### (\d+)\. ', museum.read_text(encoding="utf-8")))
-    named = re.findall(r"[:,] (\d+)(?=[,.])", handout.split("Choose two")[1].split("\n1. ")[0])
+    named = re.findall(r"[*,] (\d+)(?=[,.])", handout.split("Choose two")[1].split("\n1. ")[0])
     assert len(named) > 20
     assert {int(number) for number in named} <= {int(a or b) for a, b in there}
