@@ -152,3 +152,12 @@ def test_the_records_are_of_these_notebooks() -> None:
 def test_nbval_skips_what_measured_marks() -> None:
     config = (ROOT / "tests" / "book" / "nbval.cfg").read_text(encoding="utf-8")
     assert f"\nregex: {MEASURED.pattern}\n" in config
+
+
+def test_the_search_to_paste_is_the_one_that_the_notebook_measures() -> None:
+    chapter = ROOT / "chapters" / "07-finding-a-rate"
+    (shown,) = re.findall(
+        r"```\{code-block\} python\n(.*?)\n```", (chapter / "start-here.md").read_text(), re.DOTALL
+    )
+    cells = nbformat.read(chapter / "search-plan.ipynb", as_version=4).cells
+    assert shown in [cell.source for cell in cells]
