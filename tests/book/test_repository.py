@@ -96,9 +96,8 @@ def test_one_address_everywhere() -> None:
     allowed |= {"huggingface/pytorch-image-models", "google-research/tuning_playbook"}
     for path in tracked():
         if path.suffix in {".md", ".yml", ".ipynb", ".toml", ".cff"}:
-            # The page of symptoms cites threads, and files of a version.
-            cited = set() if path.stem != "symptoms" else set(threads.findall(read(path)))
-            found = set(others.findall(read(path))) - cited
+            # Threads, and files of a version, are citations.
+            found = set(others.findall(read(path))) - set(threads.findall(read(path)))
             assert found <= allowed, f"{path.relative_to(ROOT)} names {found - allowed}"
 
 
