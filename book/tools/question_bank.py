@@ -11,12 +11,14 @@ from pathlib import Path
 
 from markdown_it import MarkdownIt
 from mdit_py_plugins.dollarmath import dollarmath_plugin
+from slides import plain
 
 ROOT = Path(__file__).resolve().parents[2]
-BANK = ROOT / "_build" / "question-bank.gift"
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
 
 import lrbook  # noqa: E402
+
+BANK = ROOT / "_build" / "question-bank.gift"
 
 
 def mathematics(formula: str, options: dict[str, bool]) -> str:
@@ -31,9 +33,9 @@ def pages() -> list[Path]:
     return [*sorted(ROOT.glob("chapters/*/index.md")), *sorted(ROOT.glob("book/wrap-up-*.md"))]
 
 
-def gift(markdown: str) -> str:
+def gift(markdown: str, chapter: Path) -> str:
     """The text as HTML in one line, with GIFT's own characters escaped."""
-    html = re.sub("^<p>(.*)</p>$", r"\1", MARKDOWN.render(markdown).strip())
+    html = re.sub("^<p>(.*)</p>$", r"\1", MARKDOWN.render(plain(markdown, chapter)).strip())
     return re.sub(r"([\\~=#{}:])", r"\\\1", html).replace("\n", r"\n")
 
 
@@ -50,11 +52,11 @@ def bank() -> str:
         written.append(f"$CATEGORY: The Learning-Rate Book/{category(page)}\n")
         for number, question in enumerate(lrbook.quizzes(page), start=1):
             options = [
-                f"{'=' if right else '~'}{gift(text)}#{gift(why)}"
+                f"{'=' if right else '~'}{gift(text, path.parent)}#{gift(why, path.parent)}"
                 for right, text, why in question.options
             ]
             name = f"{path.parent.name if path.stem == 'index' else path.stem} {number}"
-            lines = [f"::{name}::[html]{gift(question.text)}{{", *options, "}\n"]
+            lines = [f"::{name}::[html]{gift(question.text, path.parent)}{{", *options, "}\n"]
             written.append("\n".join(lines))
     return "\n".join(written)
 

@@ -230,7 +230,7 @@ def test_the_adam_valleys_floor_is_that_of_many_runs_of_torchs_adamw(
     setting = {"rate": 0.05, "noise": noise, "decay": decay}
     got = modules("adam-valley").ask("it.rest(given.s)", s=setting)
     generator = torch.Generator().manual_seed(0)
-    w = torch.full((20_000,), got["mean"])
+    w = torch.full((20_000,), float(got["mean"]))
     optimizer = torch.optim.AdamW([w], lr=0.05, weight_decay=decay)
     for _ in range(600):
         w.grad = w - 1 + noise * torch.randn(len(w), generator=generator)
