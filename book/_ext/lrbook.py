@@ -39,7 +39,7 @@ outputs = cache(named_outputs)
 
 def find(source: SphinxRole | SphinxDirective, target: str, kind: str) -> NamedOutput | None:
     """The output that `target` (notebook/name) names, or None and a warning."""
-    notebook, _, name = target.partition("/")
+    notebook, _, name = target.rpartition("/")
     path = Path(source.env.doc2path(source.env.docname)).parent / f"{notebook}.ipynb"
     source.env.note_dependency(str(path))
     known = outputs(path) if path.exists() else {}
