@@ -1,10 +1,11 @@
 """What the site needs beyond Jupyter Book: numbers and figures from the notebooks' stored outputs.
 
 {measured}`noise-floor/agreement` prints what the notebook `noise-floor` of the same chapter glued
-under `agreement`. The directive `notebook-figure` does the same for a figure that `plots.show`
-named, with its alt text. Both warn, and so fail the build, where there is no such name. The
-directive `explorer` puts one of lrlib's live figures on the page, `quiz` a question whose options
-open, `notebook-status` and `benchmarks` the tables of what was run.
+under `agreement`; `../02-name/notebook/agreement` is another chapter's. The directive
+`notebook-figure` does the same for a figure that `plots.show` named, with its alt text. Both warn,
+and so fail the build, where there is no such name. The directive `explorer` puts one of lrlib's
+live figures on the page, `quiz` a question whose options open, `notebook-status` and `benchmarks`
+the tables of what was run.
 """
 
 from __future__ import annotations
