@@ -19,6 +19,8 @@ MUSEUM, GUIDE = f"{TORCH}/bug-museum", f"{TORCH}/field-guide"
 WHICH, TOURNAMENT = f"{TORCH}/which-schedule", f"{TORCH}/which-one-wins"
 FINE_TUNING, WIDTHS = f"{GROUPS}/fine-tuning", f"{GROUPS}/across-widths"
 RESUME, DESIGN = f"{HAND}/resume-and-test", f"{HAND}/design-your-own"
+FINDING, ADAMW = ("07-finding-a-rate", "08-adamw-and-warmup")
+TRANSFORMER = f"{ADAMW}/small-transformer"
 GLOSSARY, BROKEN = "book/glossary", "book/symptoms"
 
 # What is typed, and the pages that answer it.
@@ -35,7 +37,7 @@ QUERIES = {
     "MultiStepLR milestones": (GUIDE, MUSEUM),
     "ExponentialLR gamma": (GUIDE, MUSEUM),
     "PolynomialLR": (GUIDE, MUSEUM),
-    "LinearLR warmup": (GUIDE, MUSEUM),
+    "LinearLR warmup": (GUIDE, MUSEUM, TRANSFORMER),
     "ConstantLR": (GUIDE, MUSEUM),
     "SWALR": (GUIDE, MUSEUM),
     "SequentialLR": (MUSEUM, GUIDE, f"{TORCH}/index"),
@@ -91,6 +93,19 @@ QUERIES = {
     "GradScaler": (MUSEUM,),
     "warmup then cosine": (f"{TORCH}/index", WHICH),
     "lower the learning rate when the loss stops improving": (f"{PLATEAU}/index",),
+    "which learning rate do I start with": (f"{FINDING}/start-here",),
+    "default learning rate AdamW": (f"{FINDING}/start-here", f"{ADAMW}/index"),
+    "LoRA learning rate": (f"{FINDING}/start-here",),
+    "range test": (f"{FINDING}/range-test", f"{FINDING}/index", GLOSSARY),
+    "hyperparameter search learning rate": (f"{FINDING}/search-plan", f"{FINDING}/index"),
+    "random search": (f"{FINDING}/search-plan", GLOSSARY),
+    "gradient clipping": (f"{FINDING}/read-the-curve", f"{FINDING}/index", GLOSSARY),
+    "loss curve": (f"{FINDING}/read-the-curve", f"{FINDING}/index", BROKEN),
+    "AdamW vs Adam weight decay": (f"{ADAMW}/from-sgd-to-adamw", f"{ADAMW}/index"),
+    "batch size Adam square root": (f"{ADAMW}/from-sgd-to-adamw", f"{ADAMW}/index"),
+    "do I need a scheduler with Adam": (TRANSFORMER, f"{ADAMW}/index"),
+    "why warmup": (f"{ADAMW}/why-warmup", f"{ADAMW}/index"),
+    "transformer learning rate schedule": (TRANSFORMER, f"{ADAMW}/index", WHICH),
     # Messages, pasted.
     "Detected call of `lr_scheduler.step()` before `optimizer.step()`": (MUSEUM,),
     "KeyError: 'initial_lr'": (MUSEUM,),
