@@ -7,6 +7,7 @@ some sound runs do as well is a note, not a finding. Nothing that belongs to the
 from __future__ import annotations
 
 import copy
+import html
 import warnings
 from array import array
 from collections.abc import Callable, Iterator, Sequence
@@ -64,6 +65,9 @@ class Report:
         head = f"{self.subject}, {len(self.rates)} steps: {count} finding{'s' * (count != 1)}"
         marked = [f"✗ {one}" for one in self.findings] + [f"· {one}" for one in self.notes]
         return "\n".join([head, *marked])
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
 
     def _add(self, seen: Iterator[Seen]) -> None:
         for rule, step, what in seen:

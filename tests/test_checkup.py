@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import html
 import io
 import json
 import math
@@ -662,6 +663,7 @@ def test_the_report_says_what_where_and_what_to_do() -> None:
     assert lines[2].strip().startswith("Instead: ")
     assert lines[3].strip().endswith("/bug-museum.html#exhibit-6")
     assert report.rates.shape == (100, 1)
+    assert report._repr_html_() == f"<pre>{html.escape(str(report))}</pre>"
     assert examine(cosine, 100, ignore=["rises-at-end"]).findings == []
 
 
