@@ -9,9 +9,9 @@ var Scorer = {
   partialTitle: 7,
   term: 5,
   partialTerm: 1,
-  // The decision page and a chapter's narrative first, a course's pages last.
+  // The decision pages and a chapter's narrative first, a course's pages last.
   score: ([page, , , , score]) =>
-    score + (/which-schedule$/.test(page) ? 6 : /^chapters.*\/index$/.test(page) ? 3 : /assignment|instructors|bibliography|status|performance/.test(page) ? -40 : 0),
+    score + (/(which-schedule|start-here)$/.test(page) ? 6 : /^chapters.*\/index$/.test(page) ? 3 : /assignment|instructors|bibliography|status|performance/.test(page) ? -40 : 0),
 };
 
 // The text alone: no list of contents, no equation twice.
