@@ -7,11 +7,13 @@ from collections import Counter
 from pathlib import Path
 
 import lrbook
+import numpy as np
 import pytest
 import torch
 from torch.optim import SGD, lr_scheduler
 
 import lrlib
+from lrlib.lab import fit_many, grid, load, mlp
 
 ROOT = Path(__file__).resolve().parents[2]
 CHAPTERS = sorted(ROOT.glob("chapters/*/index.md"))
@@ -344,3 +346,24 @@ def test_the_question_bank_has_every_quiz_and_its_right_answer(monkeypatch) -> N
         # Words survive the way through Markdown, HTML and GIFT.
         for word in re.findall(r"[A-Za-z]{4,}", re.split("```|[$]|[{]", one.text)[0]):
             assert word in plain(question)
+
+
+def test_chapter_7_a_summed_loss_is_a_larger_rate_for_sgd_and_nothing_for_adam() -> None:
+    def final(make, factor: float) -> torch.Tensor:
+        return weights_of(make, [factor * h for h in (1.0, 0.5)], 20)[-1]
+
+    larger = final(lambda ws: SGD(ws, lr=64 * 0.001), 1.0)
+    assert final(lambda ws: SGD(ws, lr=0.001), 64.0).allclose(larger)
+    mean, summed = (final(lambda ws: torch.optim.Adam(ws, lr=0.001), c) for c in (1.0, 64.0))
+    assert summed.allclose(mean, rtol=1e-6)
+
+
+def test_chapter_7_the_best_rate_lies_beyond_the_grid() -> None:
+    rates, seeds = [0.003, 0.01, 0.03, 0.1, 0.3, 1.0], range(4)
+    data = load("digits", device="cpu")
+    runs = grid({"constant": lrlib.Constant()}, rates, seeds)
+    found = fit_many(lambda: mlp(64, 32, 10), data, runs, epochs=3).validation_loss[:, -1]
+    low = found.reshape(len(rates), -1).mean(axis=1)
+    assert (np.diff(low[:5]) < 0).all()
+    assert low[4] < 0.75 * low[3]
+    assert low[5] > 1.2 * low[4]
