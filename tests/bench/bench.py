@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -234,6 +235,28 @@ def lr_dropout() -> list[dict]:
     return rows
 
 
+def watched() -> dict:
+    """Steps of a small network under `watch`, and without it."""
+    model = lab.mlp(64, 64, 32, 10)
+    x, y = torch.randn(32, 64), torch.randint(10, (32,))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    steps = 500
+
+    def train(watch: bool) -> None:
+        # At a factor of 1 the scheduler never ends, so that every repetition does the same.
+        scheduler = torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
+        with lrlib.watch(optimizer, scheduler) if watch else nullcontext():
+            for _ in range(steps):
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+                scheduler.step()
+
+    ours, theirs = side_by_side(partial(train, True), partial(train, False), times=15)
+    what = "a step of the digits MLP under lrlib.watch"
+    return at_most(what, "the same step alone", theirs / steps, ours / steps, 1.01)
+
+
 def imports() -> dict:
     def starting(what: str) -> Callable[[], object]:
         return lambda: subprocess.run([sys.executable, "-c", f"import {what}"], check=True)
@@ -274,7 +297,7 @@ def main() -> None:
         rows += mnist_sweep(32)
     else:
         print(f"MNIST is not in {data_folder()}: its rows are left out (set LRLIB_DATA)")
-    rows += [transformer_in_processes(), *lr_dropout(), curve(), imports()]
+    rows += [transformer_in_processes(), *lr_dropout(), curve(), watched(), imports()]
     report = {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "gflops": round(arithmetic_floor()),
