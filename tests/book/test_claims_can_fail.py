@@ -2,7 +2,8 @@
 
 A cell's mutants are in its metadata: `"mutants": [{"old": …, "new": …, "breaks": …}]`. `old` is a
 text that the cell has once; `breaks` are words of the claim that must fail when `new` stands there.
-`"long": true` leaves the mutant to `make test-long`. If some cells of a notebook have the tag
+`make test` runs one mutant of each notebook, the first without `"long": true`; `make test-long`
+runs the others. If some cells of a notebook have the tag
 `mutants-need`, then only these cells are run.
 """
 
@@ -47,6 +48,10 @@ def run(name: str, cells: Cells) -> None:
         exec(compile(source, f"{name}, cell {index}", "exec"), names)
 
 
+def quick(mutants: list[tuple[int, dict[str, Any]]]) -> dict[str, Any]:
+    return next(mutant for _, mutant in mutants if not mutant.get("long"))
+
+
 READ = {f"{path.parent.name}/{path.stem}": read(path) for path in NOTEBOOKS}
 
 
@@ -66,7 +71,7 @@ def test_every_notebook_has_a_mutant_and_each_alters_one_place(name: str) -> Non
             index,
             mutant,
             id=f"{name} [{index}] {mutant['new']}",
-            marks=[pytest.mark.long] if mutant.get("long") else [],
+            marks=[] if mutant is quick(mutants) else [pytest.mark.long],
         )
         for name, (_, mutants, _) in READ.items()
         for index, mutant in mutants
