@@ -57,7 +57,7 @@ const explorer = {
       range("beta2", "memory β₂", 0.99, 0.5, 0.999, 0.001),
       range("warmup", "warmup, in steps", 0, 0, 100),
       range("decay", "weight decay λ", 0, 0, 2, 0.05),
-      range("step", "step", 0, 0, STEPS, 1, { play: true }),
+      range("step", "step", 150, 0, STEPS, 1, { play: true }),
       seed("New noise"),
     ];
   },
