@@ -1,4 +1,4 @@
-"""Several real processes on the CPU that train together, as `torchrun` starts them for several GPUs.
+"""Several real processes on the CPU that train together, as `torchrun` starts them for GPUs.
 
 In PyTorch's words: a *rank* is one process of a group, and gloo is the backend for the CPU. The
 processes find each other by a file, so no port is needed.
@@ -83,9 +83,13 @@ def _rank(call: Callable[[], Any], rank: int, ranks: int, timeout: float, folder
     """What a process does: it joins the group, calls the function, and writes what came out."""
     try:
         torch.set_num_threads(1)
-        store = dist.FileStore(str(folder / "store"), ranks)
-        limit = timedelta(seconds=timeout)
-        dist.init_process_group("gloo", store=store, rank=rank, world_size=ranks, timeout=limit)
+        dist.init_process_group(
+            "gloo",
+            init_method=f"file://{folder / 'store'}",
+            rank=rank,
+            world_size=ranks,
+            timeout=timedelta(seconds=timeout),
+        )
         result = pickle.dumps(call())
         dist.destroy_process_group()
         (folder / f"{rank}.result").write_bytes(result)
