@@ -100,7 +100,8 @@ def _rank(call: Callable[[], Any], rank: int, ranks: int, timeout: float, folder
 
 def _raise_the_first_failure(codes: list[int | None], folder: Path) -> None:
     """A rank that was killed is the cause; what the others then raised is a consequence."""
-    failed = [rank for rank, code in enumerate(codes) if code]
+    ended = [rank for rank, code in enumerate(codes) if code is not None]
+    failed = [rank for rank in ended if not (folder / f"{rank}.result").exists()]
     if not failed:
         return
     errors = {rank: folder / f"{rank}.error" for rank in failed}

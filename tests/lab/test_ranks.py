@@ -88,6 +88,8 @@ def dies(how: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     elif how == "exits":
         os._exit(7)
+    elif how == "leaves":
+        sys.exit()
 
 
 @pytest.mark.parametrize(
@@ -96,6 +98,7 @@ def dies(how: str) -> None:
         ("raises", r"rank 1 of 2 failed; the others were stopped.*LookupError: no more images"),
         ("is killed", "rank 1 of 2 was ended by SIGKILL; the others were stopped"),
         ("exits", "rank 1 of 2 was ended with exit code 7; the others were stopped"),
+        ("leaves", "rank 1 of 2 was ended with exit code 0; the others were stopped"),
     ],
 )
 def test_a_rank_that_dies_ends_all_at_once_and_is_named(how: str, said: str) -> None:
