@@ -241,6 +241,51 @@ def adamw(lr: float = 0.1) -> AdamW:
     return AdamW([torch.zeros(1)], lr=lr, betas=(0.7, 0.99))
 
 
+def line(steps: int) -> Callable[[int], float]:
+    return lambda t: max(0.0, 1 - t / steps)
+
+
+def twelve_updates(calls: int, length: int = 12) -> Reports:
+    """Four small batches, or four processes: the scheduler is called so often per update."""
+
+    def loop(scheduler: Any) -> None:
+        for _ in range(12):
+            scheduler.optimizer.step()
+            for _ in range(calls):
+                scheduler.step()
+
+    return watched(loop, lambda o: S.LambdaLR(o, line(length)), steps=12)
+
+
+def five_epochs(per_step: bool) -> Reports:
+    """Five epochs of twenty steps, with a schedule of 100 steps."""
+
+    def loop(scheduler: Any) -> None:
+        for step in range(1, 101):
+            scheduler.optimizer.step()
+            if per_step or step % 20 == 0:
+                scheduler.step()
+
+    make = lambda o: S.PolynomialLR(o, total_iters=100)
+    return watched(loop, make, steps=100, steps_per_epoch=20)
+
+
+def after_a_finder(scheduler_first: bool) -> Reports:
+    optimizer = sgd()
+    scheduler = S.LambdaLR(optimizer, line(100)) if scheduler_first else None
+    saved = copy.deepcopy(optimizer.state_dict())
+    for i in range(60):
+        optimizer.param_groups[0]["lr"] = 1e-5 * 1.2**i
+        optimizer.step()
+        if scheduler:
+            scheduler.step()
+    optimizer.load_state_dict(saved)
+    scheduler = scheduler or S.LambdaLR(optimizer, line(100))
+    with watch(optimizer, scheduler) as report:
+        run(scheduler, 3)
+    return [report]
+
+
 def plateau(metrics: list[float], lr: float = 0.1, **options: Any) -> Reports:
     make = lambda o: S.ReduceLROnPlateau(o, **options)
     return [examine(make, len(metrics), sgd(lr), metric=metrics)]
@@ -365,6 +410,15 @@ EXHIBITS: dict[int, tuple[str, Callable[[], Reports], Callable[[], Reports]]] = 
         lambda: cycled(adamw()),
         lambda: cycled(adamw(), cycle_momentum=False),
     ),
+    42: ("stepped-too-often", lambda: twelve_updates(calls=4), lambda: twelve_updates(calls=1)),
+    43: (
+        "rises-at-end",
+        lambda: [examine(lambda o: S.CosineAnnealingLR(o, T_max=10), 15)],
+        lambda: [examine(lambda o: S.CosineAnnealingLR(o, T_max=15), 15)],
+    ),
+    44: ("stepped-too-often", lambda: twelve_updates(calls=4), lambda: twelve_updates(calls=1)),
+    45: ("unfinished", lambda: five_epochs(per_step=False), lambda: five_epochs(per_step=True)),
+    46: ("last-lr-differs", lambda: after_a_finder(True), lambda: after_a_finder(False)),
 }
 
 AT_ONCE = "torch refuses it when the scheduler is built"
@@ -377,6 +431,7 @@ NOT_VISIBLE = {
     22: AT_ONCE,
     25: "both classes are sound with that function",
     28: AT_ONCE,
+    47: "the rates are right; the gradients are too large",
 }
 
 

@@ -9,12 +9,13 @@ from lrlib._extras import require
 require("lab", "joblib", "platformdirs", "scipy", "sklearn", "torchvision", "tqdm")
 
 from lrlib.lab import contest as _contest  # noqa: E402
-from lrlib.lab import data, devices, language, models, stats, sweep, training  # noqa: E402
+from lrlib.lab import data, devices, language, models, ranks, stats, sweep, training  # noqa: E402
 from lrlib.lab.contest import *  # noqa: E402
 from lrlib.lab.data import *  # noqa: E402
 from lrlib.lab.devices import *  # noqa: E402
 from lrlib.lab.language import *  # noqa: E402
 from lrlib.lab.models import *  # noqa: E402
+from lrlib.lab.ranks import *  # noqa: E402
 from lrlib.lab.stats import *  # noqa: E402
 from lrlib.lab.sweep import *  # noqa: E402
 from lrlib.lab.training import *  # noqa: E402
@@ -25,6 +26,7 @@ __all__ = [
     *devices.__all__,
     *language.__all__,
     *models.__all__,
+    *ranks.__all__,
     *stats.__all__,
     *sweep.__all__,
     *training.__all__,

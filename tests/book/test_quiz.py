@@ -367,3 +367,89 @@ def test_chapter_7_the_best_rate_lies_beyond_the_grid() -> None:
     assert (np.diff(low[:5]) < 0).all()
     assert low[4] < 0.75 * low[3]
     assert low[5] > 1.2 * low[4]
+
+
+def line(steps: int):
+    return lambda t: max(0.0, 1 - t / steps)
+
+
+def test_chapter_9_a_cosine_must_count_updates() -> None:
+    """125 updates in each of three epochs, after every eighth of 1,000 small batches."""
+
+    def ends(length: int, for_every: str) -> tuple[list[float], int]:
+        scheduler = lr_scheduler.CosineAnnealingLR(sgd(0.1), T_max=length)
+        used, calls = [], 0
+        for small in range(1, 3001):
+            update = small % 8 == 0
+            if update:
+                used.append(scheduler.optimizer.param_groups[0]["lr"])
+                scheduler.optimizer.step()
+            if update or for_every == "small batch":
+                scheduler.step()
+                calls += 1
+        return used, calls
+
+    (right, calls), (slow, _), (fast, _) = (
+        ends(375, "update"),
+        ends(3000, "update"),
+        ends(375, "small batch"),
+    )
+    assert len(right) == len(slow) == len(fast) == calls == 375
+    assert right[-1] < 1e-5
+    assert slow[-1] > 0.095
+    first_epoch = fast[:125]
+    assert min(first_epoch) < 1e-4 < max(first_epoch[first_epoch.index(min(first_epoch)) :])
+
+
+def test_chapter_9_two_processes_with_the_same_batch_have_half_the_steps() -> None:
+    from torch.utils.data import DataLoader
+    from torch.utils.data.distributed import DistributedSampler
+
+    alone = DataLoader(range(1024), 64, sampler=DistributedSampler(range(1024), 1, 0))
+    together = [
+        DataLoader(range(1024), 64, sampler=DistributedSampler(range(1024), 2, rank))
+        for rank in range(2)
+    ]
+    assert [len(loader) for loader in together] == [len(alone) / 2] * 2
+    in_a_step = {int(i) for loader in together for i in next(iter(loader))}
+    assert len(in_a_step) == 128
+
+
+def test_chapter_9_skipped_steps_cost_rates_of_a_warmup() -> None:
+    weight = torch.ones(1, requires_grad=True)
+    optimizer = SGD([weight], lr=1.0)
+    scheduler = lr_scheduler.LambdaLR(optimizer, lambda t: min((t + 1) / 100, 1.0))
+    scaler = torch.amp.GradScaler("cpu", growth_interval=1000)
+    made = []
+    for step in range(100):
+        optimizer.zero_grad()
+        scaler.scale(weight.sum() * (float("inf") if step < 5 else 1e-3)).backward()
+        before, rate = weight.item(), optimizer.param_groups[0]["lr"]
+        scaler.step(optimizer)
+        scaler.update()
+        made += [rate] if weight.item() != before else []
+        scheduler.step()
+    assert made == pytest.approx([(t + 1) / 100 for t in range(5, 100)])
+    assert len(made) == 95
+
+
+def test_chapter_9_the_exercises_numbers() -> None:
+    per_gpu = -(-12_500 // 32)
+    assert (per_gpu, 12_500 % 32, -(-per_gpu // 3)) == (391, 20, 131)
+    assert 90 * 131 == 11_790
+    last = [0.3 * line(length)(step) for length, step in ((1000, 999), (8000, 999), (1000, 1998))]
+    assert last == pytest.approx([0.0003, 0.263, 0.0], abs=6e-4)
+    assert next(u for u in range(1000) if line(1000)(2 * u) == 0) == 500
+    assert pytest.approx(3) == (1 / 2 / 100) / (1 / 2 / 300)
+
+
+def test_chapter_9_four_ranks_and_two_that_accumulate_take_the_same_samples() -> None:
+    from torch.utils.data.distributed import DistributedSampler
+
+    def taken(ranks: int, parts: int, update: int) -> set[int]:
+        shares = [list(DistributedSampler(range(1024), ranks, rank)) for rank in range(ranks)]
+        mine = slice(32 * parts * update, 32 * parts * (update + 1))
+        return {i for share in shares for i in share[mine]}
+
+    for update in range(8):
+        assert taken(4, 1, update) == taken(2, 2, update)

@@ -19,6 +19,7 @@ WHICH, TOURNAMENT = f"{TORCH}/which-schedule", f"{TORCH}/which-one-wins"
 FINE_TUNING, WIDTHS = f"{GROUPS}/fine-tuning", f"{GROUPS}/across-widths"
 RESUME, DESIGN = f"{HAND}/resume-and-test", f"{HAND}/design-your-own"
 FINDING, ADAMW = ("07-finding-a-rate", "08-adamw-and-warmup")
+STEPS = "09-steps-batches-devices"
 TRANSFORMER = f"{ADAMW}/small-transformer"
 GLOSSARY, BROKEN = "book/glossary", "book/symptoms"
 
@@ -105,6 +106,8 @@ QUERIES = {
     "do I need a scheduler with Adam": (TRANSFORMER, f"{ADAMW}/index"),
     "why warmup": (f"{ADAMW}/why-warmup", f"{ADAMW}/index"),
     "transformer learning rate schedule": (TRANSFORMER, f"{ADAMW}/index", WHICH),
+    "gradient accumulation": (f"{STEPS}/which-step", f"{STEPS}/index"),
+    "DistributedDataParallel learning rate": (f"{STEPS}/which-step", f"{STEPS}/index"),
     # Messages, pasted.
     "Detected call of `lr_scheduler.step()` before `optimizer.step()`": (MUSEUM,),
     "KeyError: 'initial_lr'": (MUSEUM,),
@@ -143,10 +146,10 @@ QUERIES = {
     "learning rate is 0": (BROKEN,),
     "learning rate not changing": (BROKEN,),
     "loss jumps after resuming": (BROKEN,),
-    "multi GPU worse accuracy": (BROKEN,),
+    "multi GPU worse accuracy": (BROKEN, f"{STEPS}/index", f"{STEPS}/which-step"),
     "validation loss fluctuates": (BROKEN,),
     "accuracy jumps when learning rate drops": (BROKEN,),
-    "gradient accumulation scheduler": (BROKEN,),
+    "gradient accumulation scheduler": (BROKEN, f"{STEPS}/index", f"{STEPS}/which-step"),
     "training loss drops at each epoch": (BROKEN,),
 }
 
