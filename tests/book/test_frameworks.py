@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from importlib.metadata import version
@@ -55,7 +55,7 @@ def spy(optimizer: torch.optim.Optimizer) -> list[float]:
 
 
 @pytest.fixture(autouse=True)
-def _one_program() -> Iterator[None]:
+def _one_program() -> None:
     """Accelerate keeps a global state, which a new program doesn't have."""
     from accelerate.state import AcceleratorState, GradientState
 
@@ -63,7 +63,6 @@ def _one_program() -> Iterator[None]:
     GradientState._reset_state()
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    yield
 
 
 @pytest.fixture
@@ -413,36 +412,40 @@ def test_the_checkup_in_accelerate(length: int, found: list[str]) -> None:
     assert [one.rule for one in report.findings] == found
 
 
-def _two_per_update(path: str) -> None:
-    """A process of two, whose prepared scheduler is watched."""
+TWO_PER_UPDATE = """
+import json, sys, torch
+from pathlib import Path
+from accelerate import Accelerator, debug_launcher
+import lrlib
+
+def train():
     torch.set_num_threads(1)
-    given = names()
-    accelerator = given["Accelerator"]()
-    optimizer = torch.optim.AdamW(given["model"].parameters(), lr=1e-3)
+    accelerator = Accelerator(cpu=True)
+    model, loader = torch.nn.Linear(4, 3), torch.utils.data.DataLoader(torch.ones(40, 4), 4)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=15)
-    model, optimizer, loader, scheduler = accelerator.prepare(
-        given["model"], optimizer, given["loader"], scheduler
-    )
+    model, optimizer, loader, scheduler = accelerator.prepare(model, optimizer, loader, scheduler)
     with lrlib.watch(optimizer, scheduler, 15) as report:
         for _ in range(3):
-            for x, y in loader:
-                accelerator.backward(F.cross_entropy(model(x), y))
+            for x in loader:
+                accelerator.backward(model(x).mean())
                 optimizer.step()
                 scheduler.step()
                 optimizer.zero_grad()
     if accelerator.is_main_process:
-        Path(path).write_text(json.dumps([one.rule for one in report.findings]))
+        Path(sys.argv[1]).write_text(json.dumps([len(report.rates), str(report)]))
+
+debug_launcher(train, num_processes=2)
+"""
 
 
 def test_the_checkup_sees_that_accelerate_steps_twice_in_two_processes(tmp_path: Path) -> None:
-    script = (
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "from accelerate import debug_launcher\n"
-        "from test_frameworks import _two_per_update\n"
-        f"debug_launcher(_two_per_update, ({str(tmp_path / 'found.json')!r},), 2)\n"
-    )
-    subprocess.run([sys.executable, "-c", script], check=True, timeout=120, capture_output=True)
-    assert "stepped-too-often" in json.loads((tmp_path / "found.json").read_text())
+    path = tmp_path / "report.json"
+    command = [sys.executable, "-c", TWO_PER_UPDATE, str(path)]
+    subprocess.run(command, check=True, timeout=300, capture_output=True)
+    steps, report = json.loads(path.read_text())
+    assert steps == 15
+    assert "stepped-too-often" in report
 
 
 # --- The messages on the page of symptoms -------------------------------------------------------

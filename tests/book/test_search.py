@@ -21,6 +21,8 @@ FINE_TUNING, WIDTHS = f"{GROUPS}/fine-tuning", f"{GROUPS}/across-widths"
 RESUME, DESIGN = f"{HAND}/resume-and-test", f"{HAND}/design-your-own"
 FINDING, ADAMW = ("07-finding-a-rate", "08-adamw-and-warmup")
 TRANSFORMER = f"{ADAMW}/small-transformer"
+STEPS = "09-steps-batches-devices"
+FRAMEWORKS, OWN = f"{STEPS}/frameworks", f"{STEPS}/in-your-framework"
 GLOSSARY, BROKEN = "book/glossary", "book/symptoms"
 
 # What is typed, and the pages that answer it.
@@ -106,6 +108,14 @@ QUERIES = {
     "do I need a scheduler with Adam": (TRANSFORMER, f"{ADAMW}/index"),
     "why warmup": (f"{ADAMW}/why-warmup", f"{ADAMW}/index"),
     "transformer learning rate schedule": (TRANSFORMER, f"{ADAMW}/index", WHICH),
+    "Lightning learning rate per step or per epoch": (FRAMEWORKS, f"{STEPS}/index", OWN),
+    "estimated_stepping_batches": (FRAMEWORKS, f"{STEPS}/index", OWN),
+    "LearningRateMonitor": (FRAMEWORKS, OWN, BROKEN),
+    "Accelerate scheduler steps too fast on several GPUs": (FRAMEWORKS, f"{STEPS}/index", OWN),
+    "Trainer warmup_steps gradient accumulation": (FRAMEWORKS, f"{STEPS}/index", OWN),
+    "timm step_update": (FRAMEWORKS, OWN),
+    "Ignite LRScheduler": (FRAMEWORKS, OWN),
+    "step calculator": (f"{STEPS}/index", FRAMEWORKS),
     # Messages, pasted.
     "Detected call of `lr_scheduler.step()` before `optimizer.step()`": (MUSEUM,),
     "KeyError: 'initial_lr'": (MUSEUM,),

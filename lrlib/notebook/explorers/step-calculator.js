@@ -34,6 +34,7 @@ const made = (s, c) => [
 const scheduler = "scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)";
 const loop = (s, before, after) => [
   ...before,
+  ...(s.devices > 1 ? ["# In each process: a DistributedDataParallel model, a DistributedSampler."] : []),
   `for epoch in range(${s.epochs}):`,
   "    for number, (x, y) in enumerate(loader, 1):",
   `        (loss_function(model(x), y) / ${s.accumulation}).backward()`,
@@ -114,7 +115,7 @@ const explorer = {
     return [
       logRange("samples", "training samples", 50000, 100, 1e7),
       pick("batch", "batch size per device", "32", powers(0, 12)),
-      range("accumulation", "accumulated batches per update", 1, 1, 64),
+      range("accumulation", "batches per update", 1, 1, 64),
       pick("devices", "devices (processes)", "1", powers(0, 7)),
       range("epochs", "epochs", 10, 1, 100),
       range("warmup", "warmup, % of the run", 5, 0, 50),
