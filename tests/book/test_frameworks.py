@@ -5,6 +5,7 @@ Each runs in the real package, and the rates that the optimizer uses are compare
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import logging
 import math
@@ -34,7 +35,8 @@ from lrlib.notebook import recorded
 from lrlib.notebook.explorers import _pages
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = (ROOT / "chapters/09-steps-batches-devices/frameworks.md").read_text(encoding="utf-8")
+CHAPTER = ROOT / "chapters" / "09-steps-batches-devices"
+PAGE = (CHAPTER / "frameworks.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```\{code-block\} python\n(.*?)```", PAGE, re.S)
 SYMPTOMS = (ROOT / "book" / "symptoms.md").read_text(encoding="utf-8")
 PACKAGES = ("accelerate", "ignite", "lightning", "timm", "transformers")
@@ -204,6 +206,27 @@ def test_the_stored_results_are_of_the_pinned_versions() -> None:
     }.items():
         assert data[name]["version"] == pins[package], "run make record"
         assert version(package) == pins[package], "run make"
+
+
+def test_the_notebook_runs_without_the_frameworks_and_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in PACKAGES:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name in PACKAGES else find_spec(name)
+    )
+    _, *cells = [
+        "".join(cell["source"])
+        for cell in json.loads((CHAPTER / "in-your-framework.ipynb").read_text("utf-8"))["cells"]
+        if cell["cell_type"] == "code"
+    ]
+    given: dict[str, Any] = {"importlib": importlib}
+    for cell in cells:
+        exec(cell, given)
+    said = capsys.readouterr().out
+    for name in PACKAGES:
+        assert f'{name} is missing: pip install "lrlib[frameworks]"' in said
 
 
 # --- The programs of the page -------------------------------------------------------------------
@@ -552,3 +575,8 @@ def test_a_framework_says_it_word_for_word(words: str) -> None:
     (title,) = [title for _, title in TITLES if words in title]
     heard = MESSAGES[words]()
     assert any(one.startswith(title.removesuffix(" …")) for one in heard), heard
+
+
+def test_lightning_says_nothing_of_a_schedule_in_steps_that_it_steps_per_epoch() -> None:
+    heard = lightning_says(returning(lambda o: LambdaLR(o, lambda t: 1 - t / 10)))
+    assert not any("interval" in one or "scheduler" in one for one in heard), heard
