@@ -143,7 +143,7 @@ QUERIES = {
     "ValueError: Expected float between 0 and 1 pct_start, but got 30": (BROKEN,),
     "TypeError: StepLR.__init__() got an unexpected keyword argument 'verbose'": (BROKEN,),
     "A `OneCycleLR` scheduler is using 'interval': 'epoch'. Are you sure you didn't mean "
-    "'interval': 'step'?": (BROKEN,),
+    "'interval': 'step'?": (BROKEN, FRAMEWORKS),
     "ZeroDivisionError: integer modulo by zero": (BROKEN,),
     # Symptoms, as they are typed.
     "loss is NaN": (BROKEN,),
