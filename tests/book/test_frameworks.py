@@ -249,6 +249,7 @@ def test_the_pages_trainer_program(rates) -> None:
     exec(program("arguments = TrainingArguments"), given)
     given["Trainer"](given["model"], given["arguments"], train_dataset=given["data"]).train()
     assert rates == [line(9, 3, first=0)]
+    assert given["TrainingArguments"]("run", warmup_steps=0.5).get_warmup_steps(30) == 15
     with pytest.raises(TypeError, match="warmup_ratio"):
         given["TrainingArguments"]("run", warmup_ratio=0.1)
 
@@ -263,6 +264,16 @@ def test_the_pages_timm_program(rates) -> None:
     exec(program("create_scheduler_v2"), names())
     expected = [5e-4 * (1 + math.cos(math.pi * step / 30)) for step in range(30)]
     assert rates == [pytest.approx(expected, abs=1e-15)]
+
+
+def test_timms_default_is_an_epoch() -> None:
+    given = names()
+    optimizer = torch.optim.AdamW(given["model"].parameters(), lr=1e-3)
+    scheduler, _ = given["create_scheduler_v2"](optimizer, num_epochs=3, updates_per_epoch=10)
+    scheduler.step_update(15)
+    assert optimizer.param_groups[0]["lr"] == 1e-3
+    scheduler.step(2)
+    assert optimizer.param_groups[0]["lr"] < 1e-3
 
 
 def test_the_pages_ignite_program(rates) -> None:
