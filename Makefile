@@ -87,7 +87,7 @@ lint: $(READY) ## Format the code, and check style and types
 
 requirements: $(READY) ## Renew every pin in requirements.txt from pyproject.toml
 	@$(BIN)/python -m pip install --quiet uv
-	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate --extra site --extra test --extra teach --extra pins pyproject.toml --output-file $(VENV)/pins.txt
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate --extra site --extra test --extra teach --extra frameworks --extra pins pyproject.toml --output-file $(VENV)/pins.txt
 	@{ sed -n '/^#/p' requirements.txt; echo; cat $(VENV)/pins.txt; } > $(VENV)/requirements.txt && mv $(VENV)/requirements.txt requirements.txt
 	@$(BIN)/python book/tools/binder_requirements.py
 

@@ -369,6 +369,10 @@ def ends_with(view: dict[str, Any]) -> float:
     return float(view["charts"][1]["points"][0]["y"])
 
 
+def counted(view: dict[str, Any], name: str) -> int:
+    return int(dict(view["table"]["rows"])[name].replace(",", ""))
+
+
 def reductions(view: dict[str, Any]) -> list[int]:
     return [int(row[0]) for row in view["table"]["rows"] if "reduced" in row[2]]
 
@@ -443,6 +447,24 @@ SAID: dict[str, Callable[[dict[str, Any], Show], bool]] = {
     "range-test?rule=minimum&divisor=1": lambda view, show: all(
         view["charts"][0]["rules"][0]["x"] > line["x"][np.argmin(line["y"])]
         for line in view["charts"][1]["lines"]
+    ),
+    "step-calculator?devices=8": lambda view, show: (
+        counted(view, "updates per epoch")
+        == -(-counted(show("step-calculator?"), "updates per epoch") // 8)
+        and counted(view, "length T, in updates") == 10 * counted(view, "updates per epoch")
+    ),
+    "step-calculator?accumulation=4": lambda view, show: (
+        counted(view, "left-over batches, per epoch") == 3
+        and counted(view, "updates per epoch")
+        == (counted(view, "batches of one process, per epoch") - 3) // 4 + 1
+    ),
+    "step-calculator?framework=trainer": lambda view, show: (
+        curve(view)[0] == 0
+        and curve(show("step-calculator?framework=timm"))[0] == 0
+        and all(
+            curve(show(f"step-calculator?framework={other}"))[0] > 0
+            for other in ("torch", "lightning", "accelerate")
+        )
     ),
     "adam-valley?rate=0.05&step=300": lambda view, show: level(view) > 1e-3,
     "adam-valley?rate=0.2&step=300": lambda view, show: bool(

@@ -24,6 +24,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "missing-point": (),
     "range-test": (),
     "adam-valley": ("random",),
+    "step-calculator": (),
 }
 
 # The figures' colors and those around them; in dark mode, lighter ones.
