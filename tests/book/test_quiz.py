@@ -453,3 +453,23 @@ def test_chapter_9_four_ranks_and_two_that_accumulate_take_the_same_samples() ->
 
     for update in range(8):
         assert taken(4, 1, update) == taken(2, 2, update)
+
+
+def test_chapter_9_fewer_steps_need_a_higher_rate_and_more_epochs_do_not() -> None:
+    curvatures = np.geomspace(0.01, 1, 20)
+
+    def final_loss(rate: float, batch: int, steps: int) -> float:
+        """The expected loss of SGD with a line to zero; the noise is like the curvature."""
+        squares = np.ones_like(curvatures)
+        for factor in lrlib.Linear(1, 0, steps).lrs(rate, steps):
+            kept = (1 - factor * curvatures) ** 2 * squares
+            squares = kept + factor**2 * 16 * curvatures / batch
+        return float((curvatures * squares).sum() / 2)
+
+    def best(batch: int, steps: int) -> float:
+        rates = 2.0 ** np.arange(-6, 1.5, 0.125)
+        return float(min(rates, key=lambda rate: final_loss(rate, batch, steps)))
+
+    before = best(batch=64, steps=800)
+    assert 3.5 < best(batch=256, steps=200) / before < 4.5
+    assert 1 <= best(batch=256, steps=800) / before < 2
