@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import lrbook
@@ -13,7 +14,8 @@ import torch
 from torch.optim import SGD, lr_scheduler
 
 import lrlib
-from lrlib.lab import fit_many, grid, load, mlp
+from lrlib.lab import Contest, fit_many, grid, load, mlp
+from lrlib.notebook import recorded
 
 ROOT = Path(__file__).resolve().parents[2]
 CHAPTERS = sorted(ROOT.glob("chapters/*/index.md"))
@@ -473,3 +475,17 @@ def test_chapter_9_fewer_steps_need_a_higher_rate_and_more_epochs_do_not() -> No
     before = best(batch=64, steps=800)
     assert 3.5 < best(batch=256, steps=200) / before < 4.5
     assert 1 <= best(batch=256, steps=800) / before < 2
+
+
+def test_chapter_6_the_control_of_magma_is_a_smaller_rate_in_the_hidden_layers() -> None:
+    data = recorded("masks-again")["data"]
+    for part in (Contest.from_record(data[name]) for name in ("contest", "long")):
+        for budget in part.scores:
+            verdict = partial(part.verdict, budget=budget)
+            magma, plain = "Adam, Magma, line", "Adam, plain, line"
+            assert verdict(magma, plain).difference.high < 0
+            assert verdict("Adam, shorter, line", magma).difference.high < 0
+    # The rate of all tensors at 0.28 of the best one: 0.25 is in the sweep.
+    losses = np.mean(data["sweep"]["Adam, plain, line"], axis=1)
+    best = int(losses.argmin())
+    assert losses[best - 2] > losses[best] + 0.02
