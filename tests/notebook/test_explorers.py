@@ -356,9 +356,7 @@ def test_the_branch_is_lrlibs_schedule_and_its_loss_the_records(modules, draw) -
     np.testing.assert_allclose(trunk[: steps - cooldown], schedule.lrs(1.0, steps)[:-cooldown])
     assert top["rules"][0]["x"] == steps - cooldown
     runs = records.recorded("one-trunk")["data"]["live"]["runs"]
-    for line, wanted in zip(
-        bottom["lines"], ((0, "linear"), (share, state["shape"])), strict=True
-    ):
+    for line, wanted in zip(bottom["lines"], ((0, "linear"), (share, state["shape"])), strict=True):
         means = [
             np.mean([x for run in runs for *one, n, x in run if (n, *one) == (length, *wanted)])
             for length in line["x"]
@@ -412,7 +410,7 @@ def reductions(view: dict[str, Any]) -> list[int]:
 
 def dropped(view: dict[str, Any]) -> float:
     """How much lower than the trunk the branch ends, at the same step."""
-    trunk, branches = view["charts"][1]["lines"]
+    trunk, _ = view["charts"][1]["lines"]
     (point,) = view["charts"][1]["points"]
     return float(trunk["y"][trunk["x"].index(point["x"])] - point["y"])
 
@@ -497,10 +495,10 @@ SAID: dict[str, Callable[[dict[str, Any], Show], bool]] = {
         view["charts"][0]["rules"][0]["x"]
         < show("adam-valley?decay=1&step=300")["charts"][0]["rules"][0]["x"]
     ),
-    "trunk-branch?steps=300": lambda view, show: (
-        0 < dropped(view) < dropped(show("trunk-branch?steps=1200"))
+    "trunk-branch?steps=300": lambda view, show: 0 < dropped(view) < 0.05,
+    "trunk-branch?steps=1200": lambda view, show: (
+        dropped(view) > 2 * dropped(show("trunk-branch?steps=300"))
     ),
-    "trunk-branch?share=0.4&steps=1200": lambda view, show: True,
 }
 
 
