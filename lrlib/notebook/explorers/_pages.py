@@ -25,6 +25,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "range-test": (),
     "adam-valley": ("random",),
     "step-calculator": (),
+    "trunk-branch": (),
 }
 
 # The figures' colors and those around them; in dark mode, lighter ones.
@@ -88,6 +89,8 @@ def data(name: str) -> dict[str, Any]:
         return {**{key: known[key] for key in looked_up}, "live": False}
     if name == "range-test":
         return _range_tests(recorded("range-test")["data"])
+    if name == "trunk-branch":
+        return _branches(recorded("one-trunk")["data"]["live"])
     return {}
 
 
@@ -106,6 +109,19 @@ def _range_tests(known: dict[str, Any]) -> dict[str, Any]:
         for optimizer, by_budget in known["budgets"].items()
     }
     return {"seeds": seeds, "curves": known["curves"], "readings": readings, "sweeps": sweeps}
+
+
+def _branches(known: dict[str, Any]) -> dict[str, Any]:
+    """The mean loss over the seeds of the branches that end at each length, by share and shape."""
+    by_branch: dict[tuple[str, int], list[float]] = {}
+    for run in known["runs"]:
+        for share, shape, steps, loss in run:
+            by_branch.setdefault((f"{share:g} {shape}", steps), []).append(loss)
+    losses: dict[str, list[float]] = {}
+    for (branch, _), values in sorted(by_branch.items()):
+        losses.setdefault(branch, []).append(round(sum(values) / len(values), 4))
+    lengths = sorted({steps for _, steps in by_branch})
+    return {"seeds": len(known["runs"]), "warmup": 10, "lengths": lengths, "losses": losses}
 
 
 def source(file: str) -> str:
