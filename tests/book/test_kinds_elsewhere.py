@@ -160,12 +160,12 @@ def test_lora_trains_a_and_b_and_nothing_else(where: str) -> None:
     names["add_lora"](model, rank=4, skip=("head", "lm_head"))
     assert loss(model, BATCH[where]).item() == pytest.approx(before, rel=1e-5)
     trained = [weight for weight in model.parameters() if weight.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=0.05)
+    optimizer = torch.optim.AdamW(trained, lr=0.02)
     (row,) = summary(optimizer, model)
     assert {name.split(".")[-2] for name in row.parameters} == {"A", "B"}
     frozen = {n: w.clone() for n, w in model.named_parameters() if not w.requires_grad}
     losses = train(model, [optimizer], BATCH[where], steps=40)
-    assert losses[-1] < losses[0] - 0.2
+    assert losses[-1] < losses[0] - 0.1
     assert all(model.get_parameter(name).equal(weight) for name, weight in frozen.items())
 
 
