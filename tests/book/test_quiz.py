@@ -153,6 +153,16 @@ def test_chapter_2_a_factor_acts_on_each_groups_own_rate() -> None:
     assert lrlib.current_lrs(optimizer) == pytest.approx([0.05, 0.005])
 
 
+def test_chapter_2_a_scheduler_of_one_optimizer_leaves_the_other_alone() -> None:
+    one, other = sgd(0.1), sgd(0.01)
+    scheduler = lr_scheduler.LambdaLR(one, lambda step: 0.5**step)
+    for optimizer in (one, other):
+        optimizer.step()
+    scheduler.step()
+    assert lrlib.current_lrs(one) == [0.05]
+    assert lrlib.current_lrs(other) == [0.01]
+
+
 def test_chapter_3_the_first_epoch_at_half_the_rate() -> None:
     assert [0.5 ** (epoch // 3) for epoch in range(5)] == [1, 1, 1, 0.5, 0.5]
 

@@ -22,6 +22,7 @@ FINDING, ADAMW = ("07-finding-a-rate", "08-adamw-and-warmup")
 TRANSFORMER = f"{ADAMW}/small-transformer"
 STEPS = "09-steps-batches-devices"
 FRAMEWORKS, OWN = f"{STEPS}/frameworks", f"{STEPS}/in-your-framework"
+KINDS = f"{GROUPS}/kinds-of-parameters"
 GLOSSARY, BROKEN = "book/glossary", "book/symptoms"
 
 # What is typed, and the pages that answer it.
@@ -96,7 +97,9 @@ QUERIES = {
     "lower the learning rate when the loss stops improving": (f"{PLATEAU}/index",),
     "which learning rate do I start with": (f"{FINDING}/start-here",),
     "default learning rate AdamW": (f"{FINDING}/start-here", f"{ADAMW}/index"),
-    "LoRA learning rate": (f"{FINDING}/start-here",),
+    "LoRA learning rate": (f"{FINDING}/start-here", KINDS, GLOSSARY),
+    "coordinate check": (KINDS, f"{GROUPS}/index", GLOSSARY),
+    "Muon": (KINDS, f"{GROUPS}/index", f"{FINDING}/start-here", GLOSSARY),
     "range test": (f"{FINDING}/range-test", f"{FINDING}/index", GLOSSARY),
     "hyperparameter search learning rate": (f"{FINDING}/search-plan", f"{FINDING}/index"),
     "random search": (f"{FINDING}/search-plan", GLOSSARY),
