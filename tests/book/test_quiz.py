@@ -10,6 +10,7 @@ from pathlib import Path
 import lrbook
 import numpy as np
 import pytest
+import schedulefree
 import torch
 from torch.optim import SGD, lr_scheduler
 
@@ -499,3 +500,55 @@ def test_chapter_6_the_control_of_magma_is_a_smaller_rate_in_the_hidden_layers()
     losses = np.mean(data["sweep"]["Adam, plain, line"], axis=1)
     best = int(losses.argmin())
     assert losses[best - 2] > losses[best] + 0.02
+
+
+def test_chapter_10_a_finished_cosine_continued_with_last_epoch_stays_at_zero() -> None:
+    def finished() -> tuple[SGD, lr_scheduler.LRScheduler]:
+        scheduler = lr_scheduler.CosineAnnealingLR(sgd(0.1), T_max=1000)
+        rates(scheduler, 1000)
+        return scheduler.optimizer, scheduler
+
+    old_optimizer, old = finished()
+    optimizer = sgd(0.1)
+    optimizer.load_state_dict(old_optimizer.state_dict())
+    longer = lr_scheduler.CosineAnnealingLR(optimizer, T_max=2000, last_epoch=1000)
+    assert max(rates(longer, 1000)) < 1e-9
+    # With the scheduler's state instead, the old T_max comes back, and the rate rises.
+    again = lr_scheduler.CosineAnnealingLR(sgd(0.1), T_max=2000)
+    again.optimizer.load_state_dict(old_optimizer.state_dict())
+    again.load_state_dict(old.state_dict())
+    assert rates(again, 1001)[-1] == pytest.approx(0.1)
+
+
+def test_chapter_10_an_average_that_remembers_the_start_of_a_short_run() -> None:
+    def weight_of_the_first_tenth(decay: float, updates: int) -> float:
+        swa_utils = torch.optim.swa_utils
+        model = torch.nn.Linear(1, 1, bias=False)
+        average = swa_utils.AveragedModel(model, multi_avg_fn=swa_utils.get_ema_multi_avg_fn(decay))
+        for update in range(updates):
+            torch.nn.init.constant_(model.weight, float(update < updates // 10))
+            average.update_parameters(model)
+        return average.module.weight.item()
+
+    assert weight_of_the_first_tenth(0.999, 500) > 0.6
+    assert weight_of_the_first_tenth(0.98, 500) < 0.001
+    # One update in ten steps: the horizon is as many updates, so the average is older still.
+    assert weight_of_the_first_tenth(0.999, 50) > 0.9
+
+
+def test_chapter_10_schedule_free_without_eval_holds_y() -> None:
+    weight = torch.nn.Parameter(torch.ones(2, dtype=torch.float64))
+    optimizer = schedulefree.SGDScheduleFree([weight], lr=0.5, momentum=0.9)
+    optimizer.train()
+    x = z = torch.ones(2, dtype=torch.float64)
+    for step in range(1, 11):
+        y = 0.9 * x + 0.1 * z
+        assert weight.detach().allclose(y)
+        weight.grad = torch.tensor([1.0, 0.1], dtype=torch.float64) * y
+        z = z - 0.5 * weight.grad
+        x = x + (z - x) / step
+        optimizer.step()
+    assert weight.detach().allclose(0.9 * x + 0.1 * z)
+    assert not weight.detach().allclose(x)
+    optimizer.eval()
+    assert weight.detach().allclose(x)
