@@ -18,12 +18,13 @@ NAMES: dict[str, tuple[str, ...]] = {
     "first-look": (),
     "noisy-valley": ("schedules", "random"),
     "layer-rates": (),
-    "composer": ("schedules",),
+    "composer": ("schedules", "compose"),
     "field-guide": ("schedules",),
     "plateau": ("schedules", "random"),
     "missing-point": (),
     "range-test": (),
     "adam-valley": ("random",),
+    "playground": ("schedules", "compose", "stats", "engine", "trainer"),
 }
 
 # The figures' colors and those around them; in dark mode, lighter ones.
@@ -80,13 +81,15 @@ def html(name: str, state: dict[str, Any] | None = None) -> str:
 
 
 def data(name: str) -> dict[str, Any]:
-    """What the explorer looks up in a record; nothing for most."""
+    """What the explorer looks up: a record, or the digits to train on; nothing for most."""
     if name == "first-look":
         known = recorded("a-real-network")["data"]
         looked_up = ("rates", "seeds", "steps", "schedules", "results")
         return {**{key: known[key] for key in looked_up}, "live": False}
     if name == "range-test":
         return _range_tests(recorded("range-test")["data"])
+    if name == "playground":
+        return {"digits": json.loads(source("digits.json"))}
     return {}
 
 

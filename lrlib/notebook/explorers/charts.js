@@ -114,7 +114,8 @@ function drawMark({ mark = "disk", color: name }, x, y, size, attributes) {
 }
 
 // What the chart shows, in words: the bars, or where each line begins, ends and turns.
-function describe({ title, x, lines = [], bars = [] }) {
+function describe({ title, alt, x, lines = [], bars = [] }) {
+  if (alt) return alt;
   const courses = lines.map((line) => {
     const known = counting(line.y.length).filter((i) => Number.isFinite(line.y[i]));
     const sorted = [...known].sort((i, j) => line.y[i] - line.y[j] || i - j);
