@@ -4,8 +4,8 @@
 under `agreement`; `../02-name/notebook/agreement` is another chapter's. The directive
 `notebook-figure` does the same for a figure that `plots.show` named, with its alt text. Both warn,
 and so fail the build, where there is no such name. The directive `explorer` puts one of lrlib's
-live figures on the page, and the role `playground` links to a setting of the playground; `quiz` is a question whose options open, `notebook-status` and `benchmarks`
-the tables of what was run.
+live figures on the page, and the role `playground` links to a setting of one of them. `quiz` is a
+question whose options open; `notebook-status` and `benchmarks` are the tables of what was run.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class Explorer(SphinxDirective):
 
 
 class Playground(SphinxRole):
-    """{playground}`words <rate=0.3&schedule=Linear>`: a link that sets the playground's controls."""
+    """{playground}`words <rate=0.3&schedule=Linear>`: a link that sets the playground."""
 
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
         """The link."""

@@ -73,7 +73,7 @@ function drawLine(line, x, y) {
     else piece.push([x(line.x[i]), y(value)]);
   });
   const d = pieces.filter((piece) => piece.length).map(path).join("");
-  return draw("path", { d, class: line.thin ? "lr-line lr-thin" : "lr-line", stroke: color(line.color) });
+  return draw("path", { d, class: line.thin ? "lr-line lr-thin" : "lr-line", stroke: color(line.color), ...(line.faint ? { opacity: 0.35 } : {}) });
 }
 
 function drawBand({ low, high, color: name, ...line }, x, y) {

@@ -36,7 +36,7 @@ function settings(s) {
     ...its,
     pick("optimizer", "optimizer", "SGD", optimizers),
     range("epochs", "epochs", 20, 1, 80),
-    range("seeds", "networks, each with its own seed", 16, 1, 32),
+    range("seeds", "networks (seeds)", 16, 1, 32),
     check("noisy", "a fifth of the labels is random"),
     ...more.map((control) => ({ ...control, more: true })),
   ];
@@ -151,9 +151,11 @@ function python(s) {
     "def train(seed):",
     `    model = seeded(lambda: ${network}, seed).to(data.train.y.device)`,
     `    optimizer = torch.optim.${named}(${["model.parameters()", `lr=${s.rate}`, ...options].join(", ")})`,
-    "    optimizer.register_step_pre_hook(",
-    `        lambda *_: torch.nn.utils.clip_grad_norm_(model.parameters(), ${s.clip})`,
-    "    )",
+    "",
+    "    def clip(*_):",
+    `        torch.nn.utils.clip_grad_norm_(model.parameters(), ${s.clip})`,
+    "",
+    "    optimizer.register_step_pre_hook(clip)",
     ...(s.keep < 1 ? [`    optimizer = LRDropout(optimizer, ${s.keep}, torch.Generator().manual_seed(seed))`] : []),
     "    history = fit(",
     "        model,",
@@ -212,7 +214,11 @@ function hints(s, result) {
     found.push({ text: `${failed} of ${networksOf(s.seeds)} diverged: the training loss ended above that of guessing, ${GUESSING.toFixed(2)}, or is not a number. Why a rate can be too large:`, page: "chapters/01-decay-theory/index.html", label: "chapter 1, Why rates decay" });
   }
   const [before, after] = [meanOf(mean.slice(-10, -5)), meanOf(mean.slice(-5))];
-  if (!failed && s.epochs >= 10 && s.schedule === "Constant" && !s.cooldown && after > 0.97 * before) {
+  const slow = !failed && s.epochs >= 5 && mean.at(-1) > 0.8 * mean[0];
+  if (slow) {
+    found.push({ text: "Since the first epoch, the mean training loss has fallen by less than a fifth. The rate may be too small:", page: "chapters/07-finding-a-rate/index.html", label: "chapter 7, Finding a rate" });
+  }
+  if (!failed && !slow && s.epochs >= 10 && s.schedule === "Constant" && !s.cooldown && after > 0.97 * before) {
     found.push({ text: "The rate is constant, and in the last five epochs the mean training loss was not lower by 3 % than in the five epochs before. The run may be on the noise floor of its rate:", page: "chapters/01-decay-theory/index.html", label: "chapter 1, Why rates decay" });
   }
   if (!failed && best <= 0.75 * s.epochs && held.at(-1) > 1.05 * lowest) {
@@ -255,7 +261,7 @@ function curvesOf({ letter, color: shade, result }, values, several) {
   const line = { x: epochs, color: shade, y: stats.map((stat) => finite(stat.mean)) };
   const band = { low: stats.map((stat) => finite(stat.mean - stat.half)), high: stats.map((stat) => finite(stat.mean + stat.half)) };
   const count = result.trainLoss[0].length;
-  const each = counting(count).map((seed) => ({ x: epochs, y: epochs.map((_, i) => finite(values(result, i)[seed])), color: "gray", thin: true }));
+  const each = counting(count).map((seed) => ({ x: epochs, y: epochs.map((_, i) => finite(values(result, i)[seed])), color: shade, thin: true, faint: true }));
   return { seeds: letter === "this" && count > 1 ? each : [], mean: [{ ...line, ...(count > 1 ? band : {}), ...(several ? { label: letter } : {}) }] };
 }
 
@@ -297,15 +303,15 @@ function forest(verdicts, colors) {
 // Each is an experiment of a chapter, which links to it.
 const PRESETS = [
   ["too large", { rate: 2.5, schedule: "Constant", momentum: 0 }],
-  ["a constant rate, and a line to zero", { rate: 0.3, schedule: "Linear", momentum: 0, hidden: "64-32", kept: "rate:0.3,schedule:Constant,momentum:0,hidden:64-32" }],
+  ["a constant rate, and a line to zero", { rate: 0.3, schedule: "Linear", momentum: 0, kept: "rate:0.3,schedule:Constant,momentum:0" }],
   ["stairs", { schedule: "StepDecay", drops: 3, gamma: 0.5, epochs: 12 }],
   ["restarts", { schedule: "CosineRestarts", noisy: true, kept: "noisy:true" }],
-  ["reduce on plateau", { rate: 0.2, schedule: "plateau", momentum: 0, hidden: "64-32", noisy: true, kept: "rate:0.2,momentum:0,hidden:64-32,noisy:true" }],
+  ["reduce on plateau", { rate: 0.2, schedule: "plateau", momentum: 0, noisy: true, kept: "rate:0.2,noisy:true,momentum:0" }],
   ["learning-rate dropout", { keep: 0.5, noisy: true, kept: "noisy:true" }],
-  ["a rate too small", { rate: 0.001, epochs: 5, kept: "rate:0.1,epochs:5" }],
-  ["wrong labels are learned", { noisy: true, schedule: "Constant", epochs: 40 }],
+  ["a rate too small", { rate: 0.001, epochs: 5, kept: "epochs:5" }],
+  ["wrong labels are learned", { noisy: true, schedule: "Constant", epochs: 30 }],
   ["AdamW", { optimizer: "AdamW", rate: 0.01, decay: "0.01", schedule: "Linear", kept: "optimizer:AdamW,rate:0.01,decay:0.01,schedule:Constant" }],
-  ["warmup", { optimizer: "AdamW", rate: 0.03, schedule: "Constant", warmup: 20, epochs: 12, kept: "optimizer:AdamW,rate:0.03,schedule:Constant,epochs:12" }],
+  ["warmup", { optimizer: "AdamW", rate: 0.02, schedule: "Linear", warmup: 10, epochs: 12, kept: "optimizer:AdamW,rate:0.02,schedule:Linear,epochs:12" }],
 ];
 
 const finished = (one) => one.result?.trainLoss.length === one.epochs;
