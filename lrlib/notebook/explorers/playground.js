@@ -310,8 +310,8 @@ const PRESETS = [
   ["learning-rate dropout", { keep: 0.5, noisy: true, kept: "noisy:true" }],
   ["a rate too small", { rate: 0.001, epochs: 5, kept: "epochs:5" }],
   ["wrong labels are learned", { noisy: true, schedule: "Constant", epochs: 30 }],
-  ["AdamW", { optimizer: "AdamW", rate: 0.01, decay: "0.01", schedule: "Linear", kept: "optimizer:AdamW,rate:0.01,decay:0.01,schedule:Constant" }],
-  ["warmup", { optimizer: "AdamW", rate: 0.02, schedule: "Linear", warmup: 10, epochs: 12, kept: "optimizer:AdamW,rate:0.02,schedule:Linear,epochs:12" }],
+  ["AdamW", { optimizer: "AdamW", rate: 0.01, decay: "0.01", schedule: "Linear", kept: "rate:0.01,schedule:Constant,optimizer:AdamW,decay:0.01" }],
+  ["warmup", { optimizer: "AdamW", rate: 0.02, schedule: "Linear", warmup: 10, epochs: 12, kept: "rate:0.02,schedule:Linear,optimizer:AdamW,epochs:12" }],
 ];
 
 const finished = (one) => one.result?.trainLoss.length === one.epochs;
