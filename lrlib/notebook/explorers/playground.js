@@ -102,7 +102,7 @@ function orderOf(s) {
 
 // --- The program --------------------------------------------------------------------------------
 
-function optimizerCode(s, parameters) {
+function optimizerCode(s) {
   const named = { SGD: "SGD", Nesterov: "SGD", Adam: "Adam", AdamW: "AdamW" }[s.optimizer];
   const options = [
     ...(s.momentum ? [`momentum=${s.momentum}`] : []),
@@ -123,7 +123,7 @@ function python(s) {
   const book = [...names, ...(rule ? ["PlateauRule"] : []), ...(clipped && s.keep < 1 ? ["LRDropout"] : [])].sort();
   const lab = [...(clipped ? ["fit", "seeded"] : ["Run", "fit_many"]), "load", "mlp", ...(s.noisy ? ["with_random_labels"] : [])].sort();
   const start = [
-    ...(clipped ? ["import numpy as np"] : ["from functools import partial", ""]),
+    ...(clipped ? ["import numpy as np"] : options.length ? ["from functools import partial", ""] : []),
     "import torch",
     `from lrlib import ${book.join(", ")}`,
     `from lrlib.lab import ${lab.join(", ")}`,
@@ -141,7 +141,7 @@ function python(s) {
     "    runs,",
     `    epochs=${s.epochs},`,
     `    batch_size=${s.batch},`,
-    `    optimizer=${options.length ? `partial(torch.optim.${named}, ${options.join(", ")})` : `partial(torch.optim.${named})`},`,
+    `    optimizer=${options.length ? `partial(torch.optim.${named}, ${options.join(", ")})` : `torch.optim.${named}`},`,
     ")",
     "accuracy = result.validation_accuracy[:, -1]",
   ];
@@ -243,6 +243,7 @@ function summaryOf(s, known, verdicts, trouble) {
   const sentences = [
     `${inWords(s)}: after ${s.epochs * Math.ceil(SAMPLES / Number(s.batch))} steps the validation error is ${mean.toFixed(1)}${spread}.`,
     failed ? `${failed} of ${networksOf(s.seeds)} diverged.` : "No network diverged.",
+    ...(known.every(finished) ? [] : ["The settings that you kept are still training."]),
     ...(said.length ? [`This setting is ${said.join(", ")}.`] : []),
     ...(trouble ? [trouble] : []),
   ];
@@ -285,6 +286,7 @@ function rateLine(one, several) {
 
 function forest(verdicts, colors) {
   const reach = Math.max(1, ...verdicts.map(({ mean, half }) => Math.abs(mean) + half).filter(Number.isFinite)) * 1.1;
+  const tick = [1, 2, 5, 10, 20, 50].findLast((size) => size <= reach);
   const row = (i) => verdicts.length - 1 - i;
   const names = verdicts.map(({ a, b, mean, half, verdict }) => `${a} − ${b}: ${points(mean)} ± ${points(half)}, ${verdict}`);
   const title = "Paired differences of the validation error";
@@ -292,7 +294,8 @@ function forest(verdicts, colors) {
     title,
     alt: `${title}, in points, with 95 % intervals. ${names.join("; ")}. The margin is ${MARGIN} points.`,
     hint: `in points; dashed: 0 and the margin of ${MARGIN}`,
-    x: { label: "below 0, the first of the pair has fewer errors", min: -reach, max: reach },
+    height: 110 + 42 * verdicts.length,
+    x: { label: "below 0, the first of the pair has fewer errors", min: -reach, max: reach, ticks: [-tick, 0, tick] },
     y: { min: -0.6, max: verdicts.length - 0.4, ticks: [] },
     lines: verdicts.map(({ a, b, mean, half }, i) => ({ x: [mean - half, mean + half], y: [row(i), row(i)], color: colors[b], label: `${a} − ${b}` })),
     points: verdicts.map(({ mean, b }, i) => ({ x: mean, y: row(i), color: colors[b] })),
