@@ -285,7 +285,7 @@ FINAL = f"""(() => {{
     const {{ name }} = it.orderOf(one);
     const whole = it.settle(it.explorer, it.own(one), given.data);
     const code = it.python({{ ...whole, seeds: one.seeds, fresh: one.fresh }});
-    return [code, results[name].validationAccuracy.at(-1), it.diverged(results[name])];
+    return [code, results[name].validationAccuracy.at(-1), it.guessing(results[name])];
   }});
 }})()"""
 
@@ -310,8 +310,8 @@ PRESETS = 10
 @pytest.mark.parametrize("number", range(PRESETS))
 def test_presets_end_with_fits_accuracies(playground, number: int) -> None:
     label, values = playground.ask("it.explorer.presets[given.number]", number=number)
-    for code, accuracy, diverged in playground.ask(FINAL, s=playground.settled(values)):
-        assert diverged == (16 if label == "too large" else 0)
+    for code, accuracy, failed in playground.ask(FINAL, s=playground.settled(values)):
+        assert failed == (16 if label == "too large" else 0)
         expected = executed(code)
         same = np.isclose(expected, accuracy, atol=1e-9)
         assert len(same) == 16
@@ -359,7 +359,7 @@ def shown(module: Module, **state: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("state", "said"),
     [
-        ({"rate": 1e9, "seeds": 2, "epochs": 2, "schedule": "Constant"}, "diverged"),
+        ({"rate": 1e9, "seeds": 2, "epochs": 2, "schedule": "Constant"}, "no better than guessing"),
         ({"seeds": 4, "epochs": 30, "noisy": True, "schedule": "Constant"}, "was lowest after"),
         ({"seeds": 2, "epochs": 12, "schedule": "Constant", "rate": 1e-4}, "too small"),
         ({"seeds": 2, "epochs": 4, "batch": "128", "warmup": 50, "schedule": "Linear"}, None),
@@ -385,7 +385,7 @@ def test_a_hint_says_what_happened_and_where_to_read(
         ({"schedule": "Constant"}, list(np.linspace(1, 0.1, 20)), 20 * [0.5], []),
         ({"schedule": "Constant"}, 20 * [1.0], 20 * [0.5], ["too small"]),
         ({}, list(np.linspace(1, 0.1, 20)), 10 * [0.5] + 10 * [0.6], ["lowest after epoch 1; at"]),
-        ({"schedule": "Constant"}, 20 * [3.0], 20 * [3.0], ["1 of 1 network diverged"]),
+        ({"schedule": "Constant"}, 20 * [3.0], 20 * [3.0], ["1 of 1 network ended no better"]),
     ],
 )
 def test_hints_follow_from_the_losses(
@@ -398,11 +398,11 @@ def test_hints_follow_from_the_losses(
     assert all(words in note["text"] for words, note in zip(said, notes, strict=True))
 
 
-def test_a_diverged_network_is_counted_and_not_dropped(playground) -> None:
+def test_a_network_that_failed_is_counted_and_not_dropped(playground) -> None:
     view = shown(
         playground, rate=10, schedule="Constant", seeds=3, epochs=1, kept="rate:0.1,epochs:1"
     )
-    assert "3 of 3 networks diverged" in view["summary"]
+    assert "3 of 3 networks ended no better than guessing" in view["summary"]
     (row,) = view["table"]["rows"]
     assert row[0] == "this − A"
     json.dumps(view, allow_nan=False)
@@ -421,6 +421,40 @@ def test_kept_settings_are_paired_with_the_same_seeds(playground) -> None:
     assert [entrant["rate"] for entrant in entrants] == [0.1, 1, 2, 3]
     orders = playground.ask("it.entrants(given.s).map(it.orderOf)", s=state)
     assert {tuple(order["setting"]["seeds"]) for order in orders} == {tuple(range(64, 69))}
+
+
+@pytest.mark.slow
+def test_the_solutions_for_the_class_are_what_the_page_trains(playground) -> None:
+    def end(**state: Any) -> tuple[float, float, int]:
+        """The mean validation error in percent, the mean training loss, and how many failed."""
+        js = """(() => {
+          const result = it.explorer.still(given.s, given.data).results[it.orderOf(given.s).name];
+          const mean = (values) => it.meanOf(values);
+          return [mean(it.errorsOf(result)), mean(result.trainLoss.at(-1)), it.guessing(result)];
+        })()"""
+        error, loss, failed = playground.ask(js, s=playground.settled(state))
+        return error, loss, failed
+
+    short, long = (end(rate=0.01, epochs=n)[0] - end(epochs=n)[0] for n in (5, 20))
+    assert 0 < 3 * long < short
+    _, momentum, _ = end(rate=0.03, epochs=5)
+    assert end(rate=0.3, momentum=0, epochs=5)[1] == pytest.approx(momentum, rel=0.1)
+    assert end(rate=0.03, momentum=0, epochs=5)[1] > 5 * momentum
+    batches = {"32": 0.03, "128": 0.03, "scaled": 0.12}
+    small, large, scaled = (
+        end(rate=rate, batch="32" if name == "32" else "128", epochs=10)[0]
+        for name, rate in batches.items()
+    )
+    assert small < scaled < small + (large - small) / 2
+    fixed = {"schedule": "Constant", "momentum": 0, "epochs": 5}
+    assert end(rate=0.7, **fixed)[2] == 0
+    assert 0 < end(rate=1.4, **fixed)[2] < 8 < end(rate=2, **fixed)[2]
+    error, loss, _ = end(noisy=True)
+    changes = ({"epochs": 5}, {"decay": "0.01"}, {"keep": 0.3}, {"rate": 0.01})
+    for change in changes:
+        changed = end(noisy=True, **change)
+        assert changed[0] < error, change
+        assert changed[1] > loss, change
 
 
 LINK = re.compile(r"\{playground\}`[^<`]+ <([^>]+)>`")

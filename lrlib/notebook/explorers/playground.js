@@ -196,14 +196,14 @@ function inWords(s) {
 const networksOf = (n) => (n === 1 ? "1 network" : `${n} networks`);
 const points = (value) => (Math.abs(value) < 0.005 ? "0.00" : value.toFixed(2).replace("-", "−"));
 
-// Runs whose loss ended above that of guessing, or as no number.
-const diverged = (result) => result.trainLoss.at(-1).filter((loss) => !(loss <= GUESSING)).length;
+// How many networks ended no better than guessing: with a loss above that of guessing, or none.
+const guessing = (result) => result.trainLoss.at(-1).filter((loss) => !(loss <= GUESSING)).length;
 const errorsOf = (result, epoch = -1) => result.validationAccuracy.at(epoch).map((accuracy) => 100 * (1 - accuracy));
 
 // What happened, and where the book explains it.
 function hints(s, result) {
   const found = [];
-  const failed = diverged(result);
+  const failed = guessing(result);
   const mean = result.trainLoss.map(meanOf);
   const held = result.validationLoss.map(meanOf);
   const lowest = Math.min(...held);
@@ -211,7 +211,7 @@ function hints(s, result) {
   const curve = orderOf(s).setting.factors;
   const late = Math.floor(curve.length * 0.9);
   if (failed) {
-    found.push({ text: `${failed} of ${networksOf(s.seeds)} diverged: the training loss ended above that of guessing, ${GUESSING.toFixed(2)}, or is not a number. Why a rate can be too large:`, page: "chapters/01-decay-theory/index.html", label: "chapter 1, Why rates decay" });
+    found.push({ text: `${failed} of ${networksOf(s.seeds)} ended no better than guessing: the training loss is above ${GUESSING.toFixed(2)}, or is not a number. The rate may be too large (or, in a short run, far too small):`, page: "chapters/01-decay-theory/index.html", label: "chapter 1, Why rates decay" });
   }
   const [before, after] = [meanOf(mean.slice(-10, -5)), meanOf(mean.slice(-5))];
   const slow = !failed && s.epochs >= 5 && mean.at(-1) > 0.8 * mean[0];
@@ -235,14 +235,14 @@ function summaryOf(s, known, verdicts, trouble) {
   const progress = mine.result ? mine.result.trainLoss.length : 0;
   if (progress < s.epochs) return `Training ${networksOf(s.seeds)} of handwritten digits in this page: ${progress} of ${s.epochs} epochs are done. ${trouble ?? ""}`.trim();
   const { mean, half } = interval(errorsOf(mine.result));
-  const failed = diverged(mine.result);
+  const failed = guessing(mine.result);
   const spread = s.seeds > 1 ? ` ± ${half.toFixed(1)} % (mean of ${s.seeds} networks, 95 % interval)` : " % (one network: no interval)";
   const said = verdicts
     .filter(({ a }) => a === "this")
     .map(({ b, verdict }) => ({ better: `better than ${b}`, worse: `worse than ${b}`, equivalent: `equivalent to ${b} within ${MARGIN} points`, "not told apart": `not told apart from ${b}` })[verdict]);
   const sentences = [
     `${inWords(s)}: after ${s.epochs * Math.ceil(SAMPLES / Number(s.batch))} steps the validation error is ${mean.toFixed(1)}${spread}.`,
-    failed ? `${failed} of ${networksOf(s.seeds)} diverged.` : "No network diverged.",
+    failed ? `${failed} of ${networksOf(s.seeds)} ended no better than guessing.` : s.seeds > 1 ? "All networks ended better than guessing." : "The network ended better than guessing.",
     ...(known.every(finished) ? [] : ["The settings that you kept are still training."]),
     ...(said.length ? [`This setting is ${said.join(", ")}.`] : []),
     ...(trouble ? [trouble] : []),
