@@ -1,6 +1,7 @@
 // Trains small networks on digits, as `lrlib.lab.fit` does: the same initial weights, the same
 // batches, the same steps. Seed 3 here is seed 3 there; only the rounding differs, since a number
-// has 64 bits here and 32 in torch.
+// has 64 bits here and 32 in torch. (Arrays of 32 bits would not round as torch does either: torch
+// adds in another order.)
 //
 // It is one function that uses nothing outside itself (but `plateau` of schedules.js, which it is
 // given), so that its text can be sent to a worker.
@@ -296,7 +297,7 @@ function makeEngine(plateau) {
 
   // --- Training ---------------------------------------------------------------------------------
 
-  // Orders don't depend on the settings, and take longer than an epoch's steps.
+  // Orders don't depend on the settings, so they are kept.
   const orders = new Map();
   function order(samples, seed, epoch) {
     const name = `${seed}/${epoch}`;
