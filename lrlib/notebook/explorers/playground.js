@@ -377,7 +377,7 @@ const explorer = {
     const rates = known.map((one) => rateLine(one, several)).reverse();
     const highest = Math.max(...rates.flatMap((line) => line.y), s.rate);
     const colors = Object.fromEntries(known.map((one) => [one.letter, one.color]));
-    const steps = { title: "The learning rate", x: { label: "epoch", min: 0, max: last }, y: { min: 0, max: highest * 1.05 }, lines: rates };
+    const steps = { title: "The learning rate of each step", x: { label: "epoch", min: 0, max: last }, y: { min: 0, max: highest * 1.05 }, lines: rates };
     return {
       charts: [
         chartOf({ title: `Training loss of ${networksOf(s.seeds)}`, x, y: { log: true, min: low, max: 10 } }, known, (result, i) => result.trainLoss[i]),
