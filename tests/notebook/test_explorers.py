@@ -41,8 +41,8 @@ for await (const line of createInterface({ input: process.stdin })) {
 class Module:
     """An explorer's module in Node; `ask` evaluates an expression of its names."""
 
-    def __init__(self, name: str, folder: Path) -> None:
-        source = _pages.module(name)
+    def __init__(self, name: str, folder: Path, source: str = "") -> None:
+        source = source or _pages.module(name)
         names = re.findall(r"^(?:const|function) (\w+)", source, re.M)
         path = folder / f"{name}.mjs"
         path.write_text(f"{source}\nconst it = {{ {', '.join(names)} }};\n{HARNESS}")
@@ -636,7 +636,7 @@ def test_any_state_is_brought_into_the_allowed_and_drawn(modules, name: str, dra
         elif control["kind"] == "select":
             assert value in [option[0] for option in control["options"]]
         elif control["kind"] == "hidden":
-            assert re.fullmatch(r"(\d+:[\d.]+(e-\d+)?(,|$))*", value)
+            assert re.fullmatch(r"(\w+:[\w.-]+([,;]|$))*", value)
         else:
             assert isinstance(value, bool)
     summary = module.view(settled)["summary"]

@@ -18,7 +18,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "first-look": (),
     "noisy-valley": ("schedules", "random"),
     "layer-rates": (),
-    "composer": ("schedules",),
+    "composer": ("schedules", "compose"),
     "field-guide": ("schedules",),
     "plateau": ("schedules", "random"),
     "missing-point": (),
@@ -26,6 +26,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "adam-valley": ("random",),
     "step-calculator": (),
     "trunk-branch": (),
+    "playground": ("schedules", "compose", "stats", "engine", "trainer"),
 }
 
 # The figures' colors and those around them; in dark mode, lighter ones.
@@ -82,7 +83,7 @@ def html(name: str, state: dict[str, Any] | None = None) -> str:
 
 
 def data(name: str) -> dict[str, Any]:
-    """What the explorer looks up in a record; nothing for most."""
+    """What the explorer looks up: a record, or the digits to train on; nothing for most."""
     if name == "first-look":
         known = recorded("a-real-network")["data"]
         looked_up = ("rates", "seeds", "steps", "schedules", "results")
@@ -91,6 +92,8 @@ def data(name: str) -> dict[str, Any]:
         return _range_tests(recorded("range-test")["data"])
     if name == "trunk-branch":
         return _branches(recorded("one-trunk")["data"]["live"])
+    if name == "playground":
+        return {"digits": json.loads(source("digits.json"))}
     return {}
 
 
