@@ -1,6 +1,6 @@
 # The commands of the README. Each one sets up what it needs; a second call installs nothing.
 .DEFAULT_GOAL := help
-.PHONY: help book check test test-cuda test-versions test-long lab execute record replication assignments question-bank slides fallbacks bench lighthouse lint requirements rename-repository clean
+.PHONY: help book check test test-cuda test-versions test-long lab execute record replication assignments question-bank slides fallbacks digits bench lighthouse lint requirements rename-repository clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -73,6 +73,9 @@ question-bank: $(READY) ## Write all quizzes into one GIFT file, which Moodle an
 slides: $(READY) ## Make a deck of slides for each chapter; needs the npm registry
 	@$(BIN)/python book/tools/slides.py $(ARGS)
 
+digits: $(READY) ## Write again the digits that the playground trains on
+	@$(BIN)/python book/tools/digits.py
+
 fallbacks: $(READY) ## Draw again what stands in an explorer's place where no script runs
 	@$(BIN)/python book/tools/fallbacks.py
 
@@ -87,7 +90,7 @@ lint: $(READY) ## Format the code, and check style and types
 
 requirements: $(READY) ## Renew every pin in requirements.txt from pyproject.toml
 	@$(BIN)/python -m pip install --quiet uv
-	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate --extra site --extra test --extra teach --extra pins pyproject.toml --output-file $(VENV)/pins.txt
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate --extra site --extra test --extra teach --extra frameworks --extra pins pyproject.toml --output-file $(VENV)/pins.txt
 	@{ sed -n '/^#/p' requirements.txt; echo; cat $(VENV)/pins.txt; } > $(VENV)/requirements.txt && mv $(VENV)/requirements.txt requirements.txt
 	@$(BIN)/python book/tools/binder_requirements.py
 

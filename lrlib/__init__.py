@@ -4,7 +4,7 @@ Each module says in `__all__` which of its names are public; all of them can be 
 The experiments of the book are in `lrlib.lab`, what its notebooks show in `lrlib.notebook`.
 """
 
-from lrlib import checkup, finder, lr_dropout, param_groups, plateau, rates, schedules
+from lrlib import checkup, finder, lr_dropout, param_groups, plateau, rates, schedules, widths
 from lrlib.checkup import *
 from lrlib.finder import *
 from lrlib.lr_dropout import *
@@ -12,6 +12,7 @@ from lrlib.param_groups import *
 from lrlib.plateau import *
 from lrlib.rates import *
 from lrlib.schedules import *
+from lrlib.widths import *
 
 __version__ = "0.1.0"
 
@@ -19,6 +20,7 @@ __all__ = [
     *schedules.__all__,
     *rates.__all__,
     *param_groups.__all__,
+    *widths.__all__,
     *plateau.__all__,
     *lr_dropout.__all__,
     *finder.__all__,

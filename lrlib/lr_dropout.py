@@ -1,7 +1,8 @@
 """Learning-rate dropout: at every step a random mask leaves some of the coordinates unchanged.
 
 The inner optimizer takes its step as always, so that its state sees the whole gradient. Then the
-dropped coordinates are restored to their old values, to the last bit. Nothing is rescaled.
+dropped coordinates are restored to their old values, to the last bit. Nothing is rescaled, unless
+it is asked for. With masks of blocks, one coin decides for a whole parameter tensor.
 
 Step hooks on the inner optimizer would be shorter. But `copy.deepcopy` and `pickle` drop an
 optimizer's hooks without a word, and the copy would train without dropout.
@@ -42,6 +43,11 @@ class LRDropout(Optimizer):
     `state_dict`, `copy` and `pickle` work on it, and `inner` is the one that it was given. A weight
     decay that the inner optimizer applies to the weights is a part of the update.
 
+    With `blocks` there is one coin for each parameter tensor and step, and with `rescale` the
+    updates that are kept are multiplied by 1/keep, so that the mean step is that of the inner
+    optimizer. Both together are SkipUpdate (Joo et al., 2026). A group that must not be masked,
+    such as the embeddings, has a `keep` of 1.
+
     The masks come from `generator`, or from one of its own that is seeded with
     `torch.initial_seed()`; other random numbers are neither used nor disturbed. The generator's
     state is in the `state_dict`.
@@ -54,10 +60,26 @@ class LRDropout(Optimizer):
     >>> optimizer.step()
     >>> 400 < int((weight != 0).sum()) < 600
     True
+
+    SkipUpdate moves the whole tensor, twice as far, or not at all:
+
+    >>> weight = torch.zeros(1000, requires_grad=True)
+    >>> sgd = torch.optim.SGD([weight], lr=0.1)
+    >>> optimizer = LRDropout(sgd, keep=0.5, blocks=True, rescale=True)
+    >>> weight.grad = torch.ones(1000)
+    >>> optimizer.step()
+    >>> weight.unique().item() in (0, torch.tensor(-0.2))
+    True
     """
 
     def __init__(
-        self, optimizer: Optimizer, keep: float = 0.5, generator: torch.Generator | None = None
+        self,
+        optimizer: Optimizer,
+        keep: float = 0.5,
+        generator: torch.Generator | None = None,
+        *,
+        blocks: bool = False,
+        rescale: bool = False,
     ) -> None:
         if not isinstance(optimizer, Optimizer) or isinstance(optimizer, LBFGS | LRDropout):
             rule = "a torch optimizer; not LBFGS, whose line search relies on having gone where it "
@@ -65,10 +87,13 @@ class LRDropout(Optimizer):
             raise _checks.refuse("LRDropout", "optimizer", type(optimizer), rule, TypeError)
         kind, rule = torch.Generator | None, "a torch.Generator"
         _checks.instance("LRDropout", "generator", generator, kind=kind, rule=rule)
+        for name, value in (("blocks", blocks), ("rescale", rescale)):
+            _checks.instance("LRDropout", name, value, kind=bool, rule="True or False")
         # The base class gives what torch expects of an optimizer (hooks, profiling); groups and
         # state are those of the inner one, not copies.
         super().__init__(optimizer.param_groups, {**optimizer.defaults, "keep": _share(keep)})
         self.inner = optimizer
+        self.blocks, self.rescale = blocks, rescale
         self._adopt()
         self._seed = (generator or torch.default_generator).initial_seed() % 2**63
         self._generators = {} if generator is None else {str(generator.device): generator}
@@ -100,8 +125,12 @@ class LRDropout(Optimizer):
                     batches.setdefault(batch, []).append(weight.detach())
         olds = [self._remember(batch, weights) for batch, weights in batches.items()]
         loss = self.inner.step() if closure is None else self.inner.step(closure)
+        restore = restore_dropped_blocks if self.blocks else restore_dropped
         for (batch, weights), old in zip(batches.items(), olds, strict=True):
-            restore_dropped(weights, old, batch[0], self._generator(batch[1]))
+            if self.rescale:
+                # From old to new is the step; 1/keep times as far is the rescaled step.
+                torch._foreach_lerp_(weights, _pieces(old, weights), 1 - 1 / batch[0])
+            restore(weights, old, batch[0], self._generator(batch[1]))
         return loss
 
     def _remember(self, batch: _Batch, weights: list[Tensor]) -> Tensor:
@@ -145,6 +174,7 @@ class LRDropout(Optimizer):
     def __getstate__(self) -> dict[str, Any]:
         """What a copy or a pickle needs."""
         own = {"inner": self.inner, "_seed": self._seed, "_generators": self._generators}
+        own |= {"blocks": self.blocks, "rescale": self.rescale}
         return {**super().__getstate__(), **own, "_old": {}}
 
 
@@ -157,6 +187,22 @@ def _random(count: int, kind: torch.dtype, generator: torch.Generator) -> Tensor
     words = torch.empty(-(-count * kind.itemsize // 8), dtype=torch.int64, device=generator.device)
     # From the whole range of the type: the default leaves out the sign.
     return words.random_(-(2**63), None, generator=generator).view(kind)[:count]
+
+
+def _pieces(row: Tensor, weights: list[Tensor]) -> list[Tensor]:
+    """The row of numbers, cut into tensors with the shapes of the weights."""
+    pieces = row.split([weight.numel() for weight in weights])
+    return [piece.view(weight.shape) for piece, weight in zip(pieces, weights, strict=True)]
+
+
+def restore_dropped_blocks(
+    weights: list[Tensor], old: Tensor, keep: float, generator: torch.Generator
+) -> None:
+    """Gives whole weights their values in `old`, each with the probability 1 - keep."""
+    coins = torch.rand(len(weights), device=old.device, generator=generator) < keep
+    for weight, piece, kept in zip(weights, _pieces(old, weights), coins.tolist(), strict=True):
+        if not kept:
+            weight.copy_(piece)
 
 
 def restore_dropped(
@@ -173,9 +219,7 @@ def restore_dropped(
     new = torch.cat([weight.reshape(-1) for weight in weights])
     kept = _random(len(new), torch.int32, generator) < min(round(keep * 2**32) - 2**31, 2**31 - 1)
     torch.where(kept, new, old, out=new)
-    pieces = new.split([weight.numel() for weight in weights])
-    shaped = [piece.view(weight.shape) for piece, weight in zip(pieces, weights, strict=True)]
-    torch._foreach_copy_(weights, shaped)
+    torch._foreach_copy_(weights, _pieces(new, weights))
 
 
 def _restore_by_bits(

@@ -1,11 +1,13 @@
 """Per-layer rates: every trainable parameter in exactly one group, and a table that shows it.
 
 The functions return what a torch optimizer takes as its first argument: a list of parameter groups.
-Each group carries its real `lr`, so every scheduler sees it.
+Each group carries its real `lr`, so every scheduler sees it. A group can be made by name, by depth
+(`layerwise_decay`), or by the kind of parameter (`by_kind`): matrices, vectors, embeddings, ….
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -16,9 +18,12 @@ from torch.optim import Optimizer
 
 from lrlib import _checks
 
-__all__ = ["by_name", "layerwise_decay", "split_weight_decay", "summary"]
+__all__ = ["by_kind", "by_name", "kinds", "layerwise_decay", "split_weight_decay", "summary"]
 
 Group = dict[str, Any]
+Options = float | Mapping[str, Any]
+
+KINDS = ("matrices", "kernels", "vectors", "embeddings", "positions", "head")
 
 
 def match_names(owner: str, names: Iterable[str], patterns: Mapping[str, Any]) -> dict[str, str]:
@@ -44,7 +49,7 @@ def match_names(owner: str, names: Iterable[str], patterns: Mapping[str, Any]) -
     return first
 
 
-def by_name(model: nn.Module, patterns: Mapping[str, float | Mapping[str, Any]]) -> list[Group]:
+def by_name(model: nn.Module, patterns: Mapping[str, Options]) -> list[Group]:
     """One group for each pattern on parameter names, in order: the first that matches wins.
 
     A pattern's value is its rate, or a dict of optimizer options (`lr`, `weight_decay`, …).
@@ -62,15 +67,93 @@ def by_name(model: nn.Module, patterns: Mapping[str, float | Mapping[str, Any]])
     if not named_all or not patterns:
         rule = "a dict from name patterns to rates, such as {'head.*': 1e-2, '*': 1e-3}"
         raise _checks.refuse("by_name", "patterns", patterns, rule, TypeError)
-    matched = match_names("by_name", named, patterns)
+    return _grouped("by_name", named, match_names("by_name", named, patterns), patterns)
+
+
+def kinds(model: nn.Module, head: str | None = None) -> dict[str, str]:
+    """The kind of each parameter, by its name; frozen parameters too. A tied one has one name.
+
+    "head": the weight of the output layer, whose name `head` gives. "embeddings": the table of an
+    `nn.Embedding`. "positions": class tokens and positions, which are added to a sequence: a tensor
+    [1, …, width] that is no convolution's, or one whose name begins with `pos` or `wpe`. Of all
+    others, "vectors" have at most one dimension (biases, the scales of norms), "matrices" two, and
+    "kernels" more (convolutions). An embedding that is tied to the head is an embedding.
+
+    >>> model = nn.Sequential(nn.Embedding(7, 4), nn.LayerNorm(4), nn.Linear(4, 4), nn.Linear(4, 7))
+    >>> [(name, kind) for name, kind in kinds(model, head="3").items() if kind != "vectors"]
+    [('0.weight', 'embeddings'), ('2.weight', 'matrices'), ('3.weight', 'head')]
+    """
+    _checks.instance("kinds", "model", model, kind=nn.Module, rule="a torch.nn.Module")
+    if head is not None and not isinstance(dict(model.named_modules()).get(head), nn.Module):
+        rule = "the name of the output layer, such as 'head'; see model.named_modules()"
+        raise _checks.refuse("kinds", "head", head, rule)
+    found: dict[str, str] = {}
+    for path, module in model.named_modules():
+        table = isinstance(module, nn.Embedding | nn.EmbeddingBag)
+        convolution = type(module).__module__.startswith("torch.nn")
+        for own, weight in module.named_parameters(recurse=False):
+            # The name that says what a table is for is the module's: `positions.weight`.
+            word = path.rpartition(".")[2] if table else own
+            added = weight.ndim > 2 and weight.shape[0] == 1 and not convolution
+            kind = ("vectors", "vectors", "matrices")[weight.ndim] if weight.ndim < 3 else "kernels"
+            if added or (weight.ndim > 1 and re.match(r"(.*_)?(pos|wpe)", word)):
+                kind = "positions"
+            elif table:
+                kind = "embeddings"
+            elif path == head and weight.ndim > 1:
+                kind = "head"
+            found[f"{path}.{own}" if path else own] = kind
+    return {name: found[name] for name, _ in model.named_parameters()}
+
+
+def by_kind(
+    model: nn.Module, options: Mapping[str, Options], head: str | None = None
+) -> list[Group]:
+    """One group for each kind of parameter, as `kinds` has them; "*" is all that are left.
+
+    An option's value is its rate, or a dict of optimizer options (`lr`, `weight_decay`, …). `head`
+    is the name of the output layer; without it, the output layer is a matrix like others.
+    Parameters that don't require a gradient are left out.
+
+    Raises ValueError for a kind that the model has and `options` hasn't, and the other way round.
+
+    >>> model = nn.Sequential(nn.Embedding(7, 4), nn.LayerNorm(4), nn.Linear(4, 4), nn.Linear(4, 7))
+    >>> groups = by_kind(model, {"matrices": 0.02, "*": 3e-4}, head="3")
+    >>> [(group["name"], group["lr"], len(group["params"])) for group in groups]
+    [('matrices', 0.02, 1), ('*', 0.0003, 6)]
+    """
+    named = _trainable("by_kind", model)
+    if not isinstance(options, Mapping) or not options or not {*options} <= {*KINDS, "*"}:
+        rule = f"a dict to rates from {', '.join(KINDS)} or '*' (all that are left)"
+        raise _checks.refuse("by_kind", "options", options, rule, TypeError)
+    kind = {name: one for name, one in kinds(model, head).items() if name in named}
+    chosen = {name: one if one in options else "*" for name, one in kind.items()}
+    missing = [f"{name} ({kind[name]})" for name in kind if chosen[name] not in options]
+    if missing:
+        raise ValueError(f'by_kind: no option for {", ".join(missing)}; add its kind, or "*"')
+    idle = [key for key in options if key not in chosen.values()]
+    if idle:
+        raise ValueError(
+            f"by_kind: the model has no trainable {', '.join(map(repr, idle))}; it has "
+            f"{', '.join(dict.fromkeys(kind.values()))}"
+        )
+    return _grouped("by_kind", named, chosen, options)
+
+
+def _grouped(
+    owner: str,
+    named: Mapping[str, nn.Parameter],
+    chosen: Mapping[str, str],
+    options: Mapping[str, Options],
+) -> list[Group]:
+    """A group for each key of `options`, with the parameters that have chosen it."""
     groups = []
-    for pattern, value in patterns.items():
-        options = dict(value) if isinstance(value, Mapping) else {"lr": value}
-        for option in options.keys() & {"lr", "weight_decay"}:
-            name = f"{pattern!r}: {option}"
-            options[option] = _checks.number("by_name", name, options[option])
-        params = [weight for name, weight in named.items() if matched[name] == pattern]
-        groups.append({"params": params, "name": pattern, **options})
+    for key, value in options.items():
+        own = dict(value) if isinstance(value, Mapping) else {"lr": value}
+        for option in own.keys() & {"lr", "weight_decay"}:
+            own[option] = _checks.number(owner, f"{key!r}: {option}", own[option])
+        params = [weight for name, weight in named.items() if chosen[name] == key]
+        groups.append({"params": params, "name": key, **own})
     return groups
 
 
@@ -79,25 +162,38 @@ def layerwise_decay(
 ) -> list[Group]:
     """A group per layer: `lr` for the last one, times `decay` for each layer below it.
 
-    `layers` are name prefixes from input to output; by default the model's children that have
-    trainable parameters, in their order. Blocks in one child, as in most transformers, get one
-    rate: name them. Howard and Ruder (2018) call it discriminative rates.
+    `layers` are name prefixes from input to output. By default they are the model's children that
+    have trainable parameters, in their order; but if the model has one stack of equal blocks, as
+    transformers have, they are its blocks: what is registered before the first block is the lowest
+    layer (embeddings, class token, positions), and what comes after the last is the highest (norm
+    and head). Howard and Ruder (2018) call it discriminative rates.
+
+    Raises ValueError where the default would find a single layer, or several stacks inside the
+    children: name the layers then. A tied weight counts where its first name is.
 
     >>> model = nn.Sequential(nn.Linear(64, 32), nn.Linear(32, 16), nn.Linear(16, 10))
     >>> groups = layerwise_decay(model, lr=0.1, decay=0.5)
     >>> [(group["name"], group["lr"]) for group in groups]
     [('0', 0.025), ('1', 0.05), ('2', 0.1)]
+    >>> block = nn.TransformerEncoderLayer(4, nhead=2, dim_feedforward=8, batch_first=True)
+    >>> blocks = nn.TransformerEncoder(block, num_layers=2)
+    >>> model = nn.Sequential(nn.Embedding(7, 4), blocks, nn.Linear(4, 7))
+    >>> [(group["name"], group["lr"]) for group in layerwise_decay(model, lr=0.1, decay=0.5)]
+    [('before', 0.0125), ('1.layers.0', 0.025), ('1.layers.1', 0.05), ('after', 0.1)]
     """
     lr = _checks.number("layerwise_decay", "lr", lr)
     decay = _checks.number("layerwise_decay", "decay", decay)
     named = _trainable("layerwise_decay", model)
     if layers is None:
-        layers = list(dict.fromkeys(name.split(".")[0] for name in named))
+        return [
+            {"params": params, "name": layer, "lr": lr * decay**depth}
+            for depth, (layer, params) in reversed([*enumerate(reversed(_layers(model, named)))])
+        ]
     prefixes = _checks.items("layerwise_decay", "layers", layers, "name prefixes, input to output")
     groups: list[Group] = []
     left = dict(named)
     for depth, prefix in enumerate(reversed(prefixes)):
-        mine = [name for name in left if f"{name}.".startswith(f"{prefix}.")]
+        mine = [name for name in left if _inside(name, prefix)]
         if not mine:
             rule = f"prefixes of parameters; {prefix!r} has none of {', '.join(left)}"
             raise _checks.refuse("layerwise_decay", "layers", list(prefixes), rule)
@@ -108,13 +204,58 @@ def layerwise_decay(
     return groups
 
 
+def _layers(
+    model: nn.Module, named: Mapping[str, nn.Parameter]
+) -> list[tuple[str, list[nn.Parameter]]]:
+    """The default layers from input to output, each with its name and its parameters."""
+    stacks = [path for path in _stacks(model) if any(_inside(name, path) for name in named)]
+    inner = [path for path in stacks if "." in path]
+    place = {name: name.partition(".")[0] for name in named}
+    if len(stacks) == 1:
+        (stack,) = stacks
+        before = True
+        for name, _ in model.named_parameters():
+            inside = _inside(name, stack)
+            before = before and not inside
+            if name in place:
+                block = name[len(stack) + 1 :].partition(".")[0]
+                place[name] = f"{stack}.{block}" if inside else "before" if before else "after"
+    layers = list(dict.fromkeys(place.values()))
+    if len(layers) < 2 or (len(stacks) > 1 and inner):
+        seen = f"stacks of blocks: {', '.join(stacks)}" if inner else f"one layer: {layers[0]!r}"
+        raise ValueError(
+            f"layerwise_decay: `layers` must be given for this {type(model).__name__}, which has "
+            f"{seen}. Write name prefixes from input to output, as in model.named_parameters()"
+        )
+    return [(layer, [named[name] for name in named if place[name] == layer]) for layer in layers]
+
+
+def _stacks(module: nn.Module, path: str = "") -> list[str]:
+    """The paths below `module` of the outermost lists of at least two blocks of one class."""
+    found = []
+    for name, child in module.named_children():
+        inside = f"{path}{name}"
+        blocks = list(child.children()) if isinstance(child, nn.ModuleList | nn.Sequential) else []
+        equal = len({type(block) for block in blocks}) == 1 < len(blocks)
+        if equal and all(any(block.children()) for block in blocks):
+            found.append(inside)
+        else:
+            found += _stacks(child, f"{inside}.")
+    return found
+
+
+def _inside(name: str, prefix: str) -> bool:
+    return f"{name}.".startswith(f"{prefix}.")
+
+
 def split_weight_decay(
     model: nn.Module, weight_decay: float, groups: Sequence[Group] | None = None
 ) -> list[Group]:
-    """Weight decay for tensors of two and more dimensions, none for vectors and scalars.
+    """Weight decay for all but the vectors and the positions, as `kinds` has them.
 
-    Splits each of `groups` in two (by default, all trainable parameters are one). Biases and the
-    scales of norms don't decay; embeddings and class tokens do, unless `by_name` puts them apart.
+    Splits each of `groups` in two (by default, all trainable parameters are one). Biases, the
+    scales of norms, class tokens and positions don't decay. Embeddings of tokens do; `by_kind`
+    can put them apart. Raises ValueError for a tensor that is no parameter of the model.
 
     >>> groups = split_weight_decay(nn.Linear(64, 10), weight_decay=0.01)
     >>> [(group["name"], group["weight_decay"], len(group["params"])) for group in groups]
@@ -123,10 +264,18 @@ def split_weight_decay(
     weight_decay = _checks.number("split_weight_decay", "weight_decay", weight_decay)
     if groups is None:
         groups = [{"params": list(_trainable("split_weight_decay", model).values()), "name": "all"}]
+    kind = kinds(model)
+    spared = {
+        id(weight): kind[name] in ("vectors", "positions")
+        for name, weight in model.named_parameters()
+    }
     halves = []
     for i, group in enumerate(groups):
+        for weight in group["params"]:
+            if id(weight) not in spared:
+                raise _stranger("split_weight_decay", i, weight)
         for decayed, suffix in ((True, "decayed"), (False, "not decayed")):
-            params = [weight for weight in group["params"] if (weight.ndim >= 2) == decayed]
+            params = [weight for weight in group["params"] if spared[id(weight)] != decayed]
             if params:
                 name = f"{group.get('name', f'group {i}')}, {suffix}"
                 rate = weight_decay if decayed else 0.0
@@ -138,8 +287,10 @@ def split_weight_decay(
 class GroupSummary:
     """A row of the audit: one parameter group.
 
-    group: its name, or its number where it has none; parameters: the names of its weights; count:
-    how many numbers these hold; lr, weight_decay: None if the group has none of its own.
+    group: its name, or its number where it has none; parameters: the names of its trainable
+    weights, "a = b" for one that two layers share; count: how many numbers these hold; lr,
+    weight_decay: None if the group has none of its own; frozen: the names of its frozen weights,
+    which wait in the group until they are trained.
     """
 
     group: str
@@ -147,13 +298,18 @@ class GroupSummary:
     count: int
     lr: float | None = None
     weight_decay: float | None = None
+    frozen: tuple[str, ...] = ()
 
 
 def summary(groups: Optimizer | Sequence[Group], model: nn.Module) -> list[GroupSummary]:
     """The audit: one row per group, with its parameters, their number, its rate and weight decay.
 
-    Raises ValueError if a trainable parameter of the model is in no group or in two, or if a group
-    holds one that isn't the model's: then the totals can't add up.
+    A frozen parameter may be in a group or in none. A parameter that two layers share (tied) has
+    both names, and counts once.
+
+    Raises ValueError if a trainable parameter of the model is in no group, if one is in two groups
+    or twice in one, or if a group holds a tensor that isn't the model's: then the totals can't add
+    up.
 
     >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
     >>> for row in summary(by_name(model, {"2.*": 0.1, "*": 0.01}), model):
@@ -164,34 +320,44 @@ def summary(groups: Optimizer | Sequence[Group], model: nn.Module) -> list[Group
     rule = "an optimizer, or a sequence of parameter groups (dicts with 'params')"
     given = groups.param_groups if isinstance(groups, Optimizer) else groups
     listed: Sequence[Group] = _checks.items("summary", "groups", given, rule)
-    names = {id(weight): name for name, weight in _trainable("summary", model).items()}
+    trainable = _trainable("summary", model)
+    names: dict[int, str] = {}
+    for name, weight in model.named_parameters(remove_duplicate=False):
+        names[id(weight)] = f"{names[id(weight)]} = {name}" if id(weight) in names else name
     seen: dict[int, int] = {}
     for i, group in enumerate(listed):
         if not isinstance(group, Mapping) or "params" not in group:
             raise _checks.refuse("summary", "groups", groups, rule, TypeError)
         for weight in group["params"]:
             if id(weight) not in names:
-                raise ValueError(
-                    f"summary: group {i} holds a tensor of shape {tuple(weight.shape)} that is no "
-                    "trainable parameter of the model"
-                )
+                raise _stranger("summary", i, weight)
             if id(weight) in seen:
                 raise ValueError(
                     f"summary: {names[id(weight)]} is in group {seen[id(weight)]} and in group {i}"
                 )
             seen[id(weight)] = i
-    forgotten = [name for key, name in names.items() if key not in seen]
+    forgotten = [names[id(weight)] for weight in trainable.values() if id(weight) not in seen]
     if forgotten:
         raise ValueError(f"summary: in no group, so never trained: {', '.join(forgotten)}")
-    return [
-        GroupSummary(
+    rows = []
+    for i, group in enumerate(listed):
+        own = [weight for weight in group["params"] if weight.requires_grad]
+        row = GroupSummary(
             group=str(group.get("name", i)),
-            parameters=tuple(names[id(weight)] for weight in group["params"]),
-            count=sum(weight.numel() for weight in group["params"]),
+            parameters=tuple(names[id(weight)] for weight in own),
+            count=sum(weight.numel() for weight in own),
             **{key: float(group[key]) for key in ("lr", "weight_decay") if key in group},
+            frozen=tuple(names[id(w)] for w in group["params"] if not w.requires_grad),
         )
-        for i, group in enumerate(listed)
-    ]
+        rows.append(row)
+    return rows
+
+
+def _stranger(owner: str, group: int, weight: Any) -> Exception:
+    return ValueError(
+        f"{owner}: group {group} holds a tensor of shape {tuple(weight.shape)} that is no "
+        "parameter of the model"
+    )
 
 
 def _trainable(owner: str, model: Any) -> dict[str, nn.Parameter]:

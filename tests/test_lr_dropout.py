@@ -354,3 +354,139 @@ def test_it_refuses_before_it_touches_the_optimizer() -> None:
     with pytest.raises(ValueError, match="keep"):
         LRDropout(inner, keep=2.0)
     assert "keep" not in inner.param_groups[0]
+
+
+# --- Masks of blocks, and rescaling ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("keep", [0.5, 0.3, 1.0])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_each_block_stays_or_moves_as_a_whole_and_the_state_is_the_same(
+    name: str, keep: float
+) -> None:
+    shapes = ((600, 300), (70,), (), *[(5, 3)] * 60)
+    ours, theirs = weights(*shapes), weights(*shapes)
+    dropout = LRDropout(OPTIMIZERS[name](ours), keep, blocks=True)
+    plain = OPTIMIZERS[name](theirs)
+    kept = 0
+    for _ in range(5):
+        before = [w.detach().clone() for w in ours]
+        for w, v in zip(ours, theirs, strict=True):
+            v.data.copy_(w.data)  # the step itself starts from the same weights
+            w.grad = torch.randn(w.shape)
+            v.grad = w.grad.clone()
+        dropout.step()
+        plain.step()
+        for w, v, b in zip(ours, theirs, before, strict=True):
+            assert torch.equal(w, v) or (torch.equal(w, b) and keep < 1), "to the last bit"
+            kept += torch.equal(w, v)
+        for a, b in zip(states(dropout), states(plain), strict=True):
+            assert torch.equal(a, b)
+    total = 5 * len(shapes)
+    assert kept / total == pytest.approx(keep, abs=5 * (keep * (1 - keep) / total) ** 0.5)
+
+
+@pytest.mark.parametrize("blocks", [True, False])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_rescaled_step_is_one_over_keep_times_as_long(name: str, blocks: bool) -> None:
+    shapes = ((600, 300), *[(7,)] * 20)
+    ours, theirs, keep = weights(*shapes), weights(*shapes), 0.3
+    dropout = LRDropout(OPTIMIZERS[name](ours), keep, blocks=blocks, rescale=True)
+    plain = OPTIMIZERS[name](theirs)
+    for _ in range(3):
+        before = [w.detach().clone() for w in ours]
+        for w, v in zip(ours, theirs, strict=True):
+            v.data.copy_(w.data)
+            w.grad = torch.randn(w.shape)
+            v.grad = w.grad.clone()
+        dropout.step()
+        plain.step()
+        for w, v, b in zip(ours, theirs, before, strict=True):
+            stays = w == b
+            longer = b + (v - b) / keep
+            torch.testing.assert_close(w[~stays], longer[~stays], rtol=1e-5, atol=1e-6)
+            assert not blocks or stays.all() or not stays.any()
+        for a, b in zip(states(dropout), states(plain), strict=True):
+            assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("blocks", [True, False])
+def test_rescaling_is_a_rate(blocks: bool) -> None:
+    paths = []
+    for lr, rescale in ((0.1, True), (0.1 / 0.3, False)):
+        given = weights(*[(40, 3)] * 9)
+        masks = torch.Generator().manual_seed(5)
+        inner = AdamW(given, lr=lr, weight_decay=0.1)
+        optimizer = LRDropout(inner, 0.3, masks, blocks=blocks, rescale=rescale)
+        for step in range(20):
+            for w in given:
+                w.grad = torch.sin(w.detach() + step)
+            optimizer.step()
+        paths.append(torch.cat([w.detach().flatten() for w in given]))
+    torch.testing.assert_close(*paths, rtol=1e-4, atol=1e-5)
+
+
+def test_the_coins_of_blocks_and_of_steps_are_independent() -> None:
+    given = weights(*[(2,)] * 2000)
+    optimizer = LRDropout(SGD(given, lr=1.0), 0.25, torch.Generator().manual_seed(2), blocks=True)
+    coins = torch.stack(
+        [
+            torch.tensor([bool(mask.all()) for mask in moved(optimizer, *given)]).double()
+            for _ in range(4)
+        ]
+    )
+    bound = 5 * (0.25 * 0.75) ** 0.5 / 2000**0.5
+    assert coins.mean().item() == pytest.approx(0.25, abs=bound)
+    coins -= 0.25
+    assert abs((coins[:, 1:] * coins[:, :-1]).mean()) < bound
+    assert abs((coins[1:] * coins[:-1]).mean()) < bound
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.complex64])
+def test_blocks_of_other_types_and_layouts_and_groups_without_a_mask(dtype: torch.dtype) -> None:
+    given = weights(*[(4, 3)] * 30, dtype=dtype)
+    given[0] = given[0].detach().t().requires_grad_()
+    dense = weights((5,), dtype=dtype)
+    groups = [{"params": given}, {"params": dense, "keep": 1.0}]
+    optimizer = LRDropout(SGD(groups, lr=1.0), blocks=True, rescale=True)
+    before = [w.detach().clone() for w in given + dense]
+    masks = moved(optimizer, *given, *dense)
+    assert 0 < sum(bool(mask.all()) for mask in masks[:-1]) < 30
+    for w, b, mask in zip(given, before, masks, strict=False):
+        assert mask.all() or not mask.any()
+        torch.testing.assert_close(w.detach(), b - 2 if mask.any() else b)
+    assert torch.equal(dense[0], before[-1] - 1), "neither masked nor rescaled"
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [
+        lambda optimizer, given: copy.deepcopy((optimizer, given)),
+        lambda optimizer, given: pickle.loads(pickle.dumps((optimizer, given))),
+        lambda optimizer, given: reloaded(optimizer, given),
+    ],
+)
+def test_a_copy_and_a_resumed_run_go_on_with_the_same_coins(copied) -> None:
+    given = weights(*[(3,)] * 40)
+    optimizer = LRDropout(SGD(given, lr=0.1, momentum=0.9), 0.3, blocks=True, rescale=True)
+    moved(optimizer, *given)
+    other, twins = copied(optimizer, given)
+    for _ in range(3):
+        moved(optimizer, *given), moved(other, *twins)
+    for w, v in zip(given, twins, strict=True):
+        assert torch.equal(w, v)
+
+
+def reloaded(optimizer: LRDropout, given: list[torch.Tensor]) -> tuple[LRDropout, Any]:
+    """A new optimizer for new tensors, with the state of the old one."""
+    twins = [w.detach().clone().requires_grad_() for w in given]
+    other = LRDropout(SGD(twins, lr=1.0), blocks=True, rescale=True)
+    other.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    return other, twins
+
+
+@pytest.mark.parametrize("name", ["blocks", "rescale"])
+def test_blocks_and_rescale_are_true_or_false(name: str) -> None:
+    (weight,) = weights((3,))
+    with pytest.raises(TypeError, match=rf"LRDropout\({name}=1\): {name} must be True or False"):
+        LRDropout(SGD([weight], lr=0.1), **{name: 1})

@@ -12,8 +12,24 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.optim import lr_scheduler
 
-from lrlib import by_name, layerwise_decay, split_weight_decay, summary
-from lrlib.lab import cifar_resnet34, mlp, small_cnn
+from lrlib import by_kind, by_name, kinds, layerwise_decay, split_weight_decay, summary
+from lrlib.lab import cifar_resnet34, decoder, mlp, small_cnn
+
+
+class Vision(nn.Module):
+    """What a vision transformer holds, registered as timm does."""
+
+    def __init__(self, blocks: int = 3) -> None:
+        super().__init__()
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, 8))
+        self.pos_embed = nn.Parameter(torch.zeros(1, 17, 8))
+        self.patch_embed = nn.Conv2d(1, 8, 2, 2)
+        self.blocks = nn.Sequential(
+            *(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True) for _ in range(blocks))
+        )
+        self.norm = nn.LayerNorm(8)
+        self.head = nn.Linear(8, 10)
+
 
 MODELS = [mlp(8, 7, 6, 5), small_cnn(), nn.Sequential(nn.Linear(4, 3), nn.LayerNorm(3))]
 
@@ -94,6 +110,154 @@ def test_biases_and_norms_do_not_decay() -> None:
     ]  # fmt: skip
 
 
+def test_class_tokens_and_positions_do_not_decay() -> None:
+    model = Vision()
+    decayed, spared = split_weight_decay(model, 0.1)
+    matrices = {name for name, w in model.named_parameters() if w.ndim > 1}
+    names = {id(weight): name for name, weight in model.named_parameters()}
+    assert {names[i] for i in ids([decayed])} == matrices - {"cls_token", "pos_embed"}
+    assert {"cls_token", "pos_embed"} <= {names[i] for i in ids([spared])}
+    language = decoder(9, 8)
+    assert id(language.positions.weight) in ids(split_weight_decay(language, 0.1)[1:])
+    assert id(language.tokens.weight) in ids(split_weight_decay(language, 0.1)[:1])
+
+
+# --- Kinds -------------------------------------------------------------------------------------
+
+
+@given(st.sampled_from([*MODELS, Vision(), decoder(9, 8), cifar_resnet34()]), st.booleans())
+def test_every_parameter_has_one_kind_and_by_kind_groups_by_it(model, frozen: bool) -> None:
+    first = next(iter(model.parameters()))
+    first.requires_grad_(not frozen)
+    try:
+        found = kinds(model)
+        assert list(found) == [name for name, _ in model.named_parameters()]
+        for name, weight in model.named_parameters():
+            assert (found[name] == "vectors") == (weight.ndim < 2)
+        trained = {name: found[name] for name, w in model.named_parameters() if w.requires_grad}
+        rates = {kind: 0.1 * i for i, kind in enumerate(dict.fromkeys(trained.values()))}
+        rows = summary(by_kind(model, rates), model)
+        assert [(row.group, row.lr) for row in rows] == list(rates.items())
+        assert {name: row.group for row in rows for name in row.parameters} == trained
+    finally:
+        first.requires_grad_(True)
+
+
+def test_the_kinds_of_transformers() -> None:
+    vision = kinds(Vision(1), head="head")
+    assert {name: kind for name, kind in vision.items() if kind != "vectors"} == {
+        "cls_token": "positions",
+        "pos_embed": "positions",
+        "patch_embed.weight": "kernels",
+        "blocks.0.self_attn.in_proj_weight": "matrices",
+        "blocks.0.self_attn.out_proj.weight": "matrices",
+        "blocks.0.linear1.weight": "matrices",
+        "blocks.0.linear2.weight": "matrices",
+        "head.weight": "head",
+    }
+    language = kinds(decoder(9, 8, blocks=1))
+    assert language["tokens.weight"] == "embeddings"
+    assert language["positions.weight"] == "positions"
+    assert language["head.weight"] == "matrices", "without its name, the head is like others"
+
+
+@pytest.mark.parametrize(
+    ("layer", "kind"),
+    [
+        (nn.Linear(3, 1), "matrices"),
+        (nn.Conv2d(3, 1, 2), "kernels"),
+        (nn.Conv1d(3, 1, 1), "kernels"),
+        (nn.Embedding(1, 3), "embeddings"),
+        (nn.EmbeddingBag(4, 3), "embeddings"),
+        (nn.LayerNorm([2, 3]), "matrices"),
+    ],
+)
+def test_a_leading_dimension_of_one_makes_no_position(layer, kind: str) -> None:
+    assert kinds(nn.Sequential(layer))["0.weight"] == kind
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("pos_embed", "positions"),
+        ("positional_embedding", "positions"),
+        ("relative_position_bias_table", "positions"),
+        ("compose", "matrices"),
+        ("weight", "matrices"),
+    ],
+)
+def test_the_name_of_a_table_of_positions(name: str, kind: str) -> None:
+    model = nn.Module()
+    model.register_parameter(name, nn.Parameter(torch.zeros(7, 4)))
+    assert kinds(model)[name] == kind
+
+
+# --- Layers of a model with blocks --------------------------------------------------------------
+
+
+@given(st.integers(2, 5), st.floats(0.1, 0.9))
+def test_blocks_are_layers_and_what_is_around_them_is_two_more(blocks: int, decay: float) -> None:
+    for model, around in ((Vision(blocks), "cls_token"), (decoder(9, 8, blocks), "tokens.weight")):
+        groups = layerwise_decay(model, 0.1, decay)
+        names = ["before", *(f"blocks.{i}" for i in range(blocks)), "after"]
+        assert [group["name"] for group in groups] == names
+        rates = [group["lr"] for group in groups]
+        assert rates == pytest.approx([0.1 * decay**i for i in reversed(range(blocks + 2))])
+        rows = summary(groups, model)
+        assert around in rows[0].parameters
+        assert "head.weight" in rows[-1].parameters
+        for i, row in enumerate(rows[1:-1]):
+            assert all(name.startswith(f"blocks.{i}.") for name in row.parameters)
+
+
+def test_a_wrapped_transformer_has_the_same_layers() -> None:
+    model = nn.ModuleDict({"model": Vision()})
+    assert [group["name"] for group in layerwise_decay(model, 0.1, 0.5)] == [
+        "before", "model.blocks.0", "model.blocks.1", "model.blocks.2", "after"
+    ]  # fmt: skip
+
+
+def test_stages_that_are_children_are_layers() -> None:
+    names = [group["name"] for group in layerwise_decay(cifar_resnet34(), 0.1, 0.5)]
+    assert names == ["conv1", "bn1", "layer1", "layer2", "layer3", "layer4", "fc"]
+
+
+def test_frozen_blocks_get_no_group() -> None:
+    model = Vision()
+    model.blocks[0].requires_grad_(False)
+    groups = layerwise_decay(model, 0.1, 0.5)
+    assert [group["name"] for group in groups] == ["before", "blocks.1", "blocks.2", "after"]
+
+
+# --- The audit ----------------------------------------------------------------------------------
+
+
+def test_a_tied_weight_has_two_names_and_counts_once() -> None:
+    model = decoder(9, 8)
+    model.head.weight = model.tokens.weight
+    rows = summary(by_kind(model, {"*": 0.1}, head="head"), model)
+    assert "tokens.weight = head.weight" in rows[0].parameters
+    assert rows[0].count == sum(weight.numel() for weight in model.parameters())
+    assert kinds(model, head="head")["tokens.weight"] == "embeddings"
+    with pytest.raises(ValueError, match=r"never trained: tokens.weight = head.weight$"):
+        summary([{"params": [w for w in model.parameters() if w is not model.head.weight]}], model)
+
+
+def test_a_frozen_weight_may_be_in_a_group_or_in_none() -> None:
+    model = mlp(4, 3, 2)
+    model[1].requires_grad_(False)
+    inside = summary([{"params": list(model.parameters())}], model)
+    outside = summary(by_name(model, {"*": 0.1}), model)
+    assert [row.parameters for row in inside] == [row.parameters for row in outside]
+    assert inside[0].count == outside[0].count == 8
+    assert inside[0].frozen == ("1.weight", "1.bias")
+    assert outside[0].frozen == ()
+    with pytest.raises(ValueError, match=r"1.weight is in group 0 and in group 1"):
+        summary(
+            [{"params": list(model.parameters())}, {"params": list(model[1].parameters())}], model
+        )
+
+
 def test_the_audit_counts_every_weight_once() -> None:
     model = mlp(4, 3, 2)
     rows = summary(torch.optim.SGD(by_name(model, {"3.*": 0.1, "*": 0.01}), lr=1), model)
@@ -140,6 +304,36 @@ BAD = {
     "layerwise_decay(model, 1, 0.5, ['3'])": (
         "ValueError: layerwise_decay: no layer holds 1.weight, 1.bias; add one to `layers`"
     ),
+    "layerwise_decay(nn.Sequential(model), 1, 0.5)": (
+        "ValueError: layerwise_decay: `layers` must be given for this Sequential, which has one "
+        "layer: '0'. Write name prefixes"
+    ),
+    "layerwise_decay(nn.Transformer(4, 2, 2, 2, 4, batch_first=True), 1, 0.5)": (
+        "ValueError: layerwise_decay: `layers` must be given for this Transformer, which has "
+        "stacks of blocks: encoder.layers, decoder.layers. Write name prefixes from input to output"
+    ),
+    "kinds(3)": "TypeError: kinds(model=3): model must be a torch.nn.Module",
+    "kinds(model, head='fc')": "ValueError: kinds(head='fc'): head must be the name of the output",
+    "by_kind(model, {'matrix': 1})": (
+        "TypeError: by_kind(options={'matrix': 1}): options must be a dict to rates from matrices"
+    ),
+    "by_kind(model, {})": "TypeError: by_kind(options={}): options must be a dict to rates",
+    "by_kind(model, 0.1)": "TypeError: by_kind(options=0.1): options must be a dict to rates",
+    "by_kind(model, {'matrices': 1})": (
+        "ValueError: by_kind: no option for 1.bias (vectors), 3.bias (vectors); add its kind"
+    ),
+    "by_kind(model, {'embeddings': 1, '*': 2})": (
+        "ValueError: by_kind: the model has no trainable 'embeddings'; it has matrices, vectors"
+    ),
+    "by_kind(model, {'*': -1})": (
+        "ValueError: by_kind('*': lr=-1): '*': lr must be a finite number of at least 0"
+    ),
+    "by_kind(frozen, {'*': 1})": (
+        "ValueError: by_kind(model='Sequential'): model must be a model with trainable parameters"
+    ),
+    "split_weight_decay(model, 0, [{'params': [torch.zeros(2)]}])": (
+        "ValueError: split_weight_decay: group 0 holds a tensor of shape (2,) that is no parameter"
+    ),
     "layerwise_decay(model, 1, 0.5, ['1', '3', 'a'])": (
         "ValueError: layerwise_decay(layers=['1', '3', 'a']): layers must be prefixes of "
         f"parameters; 'a' has none of {NAMES}"
@@ -156,7 +350,7 @@ BAD = {
         "ValueError: summary: 1.weight is in group 0 and in group 1"
     ),
     "summary([{'params': [*first, *last, torch.zeros(2)]}], model)": (
-        "ValueError: summary: group 0 holds a tensor of shape (2,) that is no trainable parameter"
+        "ValueError: summary: group 0 holds a tensor of shape (2,) that is no parameter"
     ),
 }
 

@@ -4,8 +4,8 @@
 under `agreement`; `../02-name/notebook/agreement` is another chapter's. The directive
 `notebook-figure` does the same for a figure that `plots.show` named, with its alt text. Both warn,
 and so fail the build, where there is no such name. The directive `explorer` puts one of lrlib's
-live figures on the page, `quiz` a question whose options open, `notebook-status` and `benchmarks`
-the tables of what was run.
+live figures on the page, and the role `playground` links to a setting of one of them. `quiz` is a
+question whose options open; `notebook-status` and `benchmarks` are the tables of what was run.
 """
 
 from __future__ import annotations
@@ -102,6 +102,21 @@ class Explorer(SphinxDirective):
             logger.warning("no explorer %r; there is %s", name, known, location=self.get_location())
             return []
         return [nodes.raw("", explorers.html(name), format="html")]
+
+
+class Playground(SphinxRole):
+    """{playground}`words <rate=0.3&schedule=Linear>`: a link that sets the playground."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        """The link."""
+        found = re.fullmatch(r"(.+?)\s*<(.*)>", self.text, re.DOTALL)
+        if found is None:
+            message = "a link to the playground is written `words <control=value&…>`"
+            logger.warning(message, location=self.get_location())
+            return [], []
+        page = self.env.app.builder.get_relative_uri(self.env.docname, "book/playground")
+        address = f"{page}#explorer-playground?{found[2]}"
+        return [nodes.reference("", found[1], refuri=address, internal=True)], []
 
 
 class Question(NamedTuple):
@@ -284,6 +299,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("html-page-context", reuse_description, priority=400)
     app.add_role("claims", Claims())
     app.add_role("measured", Measured())
+    app.add_role("playground", Playground())
     app.add_directive("notebook-figure", NotebookFigure)
     app.add_directive("benchmarks", Benchmarks)
     app.add_directive("explorer", Explorer)

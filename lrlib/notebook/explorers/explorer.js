@@ -1,7 +1,8 @@
 // What brings an explorer to life: its controls, its state in the page's address or the widget.
 //
 // An explorer is {name, title, controls(state, data), view(state, data)}, both functions pure:
-// controls lists the inputs, view says what to draw for their values. Nothing here touches the
+// controls lists the inputs, view says what to draw for their values. One that has to compute for
+// longer than a frame has `work(data, show)` too, see `start`. Nothing here touches the
 // page before `start` is called, so the formulas can be tested without a browser. Text from an
 // address or a data file reaches the page as text only, never as HTML.
 
@@ -190,6 +191,14 @@ function makeTable(spec) {
   );
 }
 
+// A sentence, with a link if the figure is on the book's site, whose pages say where its root is.
+function makeNote({ text, color: name, page, label }) {
+  const root = document.documentElement.dataset.content_root;
+  const link = page && (root === undefined ? label : element("a", { href: `${root}${page}` }, label));
+  const mark = name ? [element("span", { class: "lr-key", style: `background: ${color(name)}`, "aria-hidden": "true" })] : [];
+  return element("p", {}, ...mark, text, ...(link ? [" ", link, "."] : []));
+}
+
 // --- Together ----------------------------------------------------------------------------------
 
 let unnamed = 0;
@@ -200,8 +209,12 @@ function start(explorer, host, data, kept) {
   host.replaceChildren();
   host.classList.add("lr-explorer", "lr-live");
   const controlBox = element("div", { class: "lr-controls", role: "group", "aria-label": `Settings: ${explorer.title}` });
+  const moreBox = element("div", { class: "lr-controls", role: "group", "aria-label": "More settings" });
+  const more = element("details", { class: "lr-more" }, element("summary", {}, "More settings"), moreBox);
+  const actions = element("div", { class: "lr-presets", role: "group", "aria-label": "Compare" });
   const charts = element("div", { class: "lr-charts" });
   const summary = element("p", { class: "lr-summary", role: "status" });
+  const notes = element("div", { class: "lr-notes" });
   const details = element("div", { class: "lr-details" });
   const presets = element("div", { class: "lr-presets", role: "group", "aria-label": "Settings to begin with" });
   for (const [label, values] of [...(explorer.presets ?? []), ["Reset", {}]]) {
@@ -209,16 +222,27 @@ function start(explorer, host, data, kept) {
     button.addEventListener("click", () => renew(values));
     presets.append(button);
   }
-  host.append(element("p", { class: "lr-title" }, explorer.title), presets, controlBox, charts, summary, details);
+  host.append(element("p", { class: "lr-title" }, explorer.title), presets, controlBox, more, actions, charts, summary, notes, details);
   let state = settle(explorer, kept.read(), data);
   let shown = "";
   let made = new Map();
   let view;
   let speak = 0;
+  let frame = 0;
+  // What takes long is done beside the page: `work` gives a function that is told each new state,
+  // and it shows what it has by new data, as often as it likes.
+  const work = explorer.work?.(data, (fresh) => {
+    data = fresh;
+    frame ||= requestAnimationFrame(() => {
+      frame = 0;
+      paint();
+    });
+  });
 
   const change = (patch, focus) => {
     state = settle(explorer, { ...state, ...patch }, data);
     kept.write(state);
+    work?.(state);
     refresh(focus);
   };
   // All controls at their start, but for these.
@@ -234,11 +258,28 @@ function start(explorer, host, data, kept) {
       shown = shape;
       const active = document.activeElement?.id;
       made = new Map(list.map((c) => [c.name, makeControl(c, `${id}-${c.name}`, change)]));
-      controlBox.replaceChildren(...[...made.values()].map((control) => control.field));
+      const fields = (wanted) => list.filter((c) => Boolean(c.more) === wanted).map((c) => made.get(c.name).field);
+      controlBox.replaceChildren(...fields(false));
+      moreBox.replaceChildren(...fields(true));
+      more.hidden = fields(true).length === 0;
       if (active?.startsWith(`${id}-`)) document.getElementById(active)?.focus();
     }
     for (const control of list) made.get(control.name).show(state[control.name]);
+    offer(explorer.actions?.(state) ?? []);
     paint(focus);
+  }
+
+  // Buttons that do something to the present setting. Who pressed one stays among them.
+  function offer(list) {
+    const active = [...actions.children].indexOf(document.activeElement);
+    const button = ([label, patch]) => {
+      const shown = element("button", { type: "button" }, label);
+      shown.addEventListener("click", () => change(patch));
+      return shown;
+    };
+    actions.replaceChildren(...list.map(button));
+    actions.hidden = list.length === 0;
+    if (active >= 0) actions.children[Math.min(active, list.length - 1)]?.focus();
   }
 
   function makeChart(spec, index) {
@@ -259,6 +300,15 @@ function start(explorer, host, data, kept) {
     const held = focus ?? (charts.contains(document.activeElement) ? document.activeElement.dataset.handle : undefined);
     charts.replaceChildren(...view.charts.map(makeChart));
     if (held !== undefined) charts.querySelector(`[data-handle="${held}"]`)?.focus();
+    notes.replaceChildren(...(view.notes ?? []).map(makeNote));
+    const busy = details.contains(document.activeElement) && view.code?.text === details.querySelector("code")?.textContent;
+    if (!busy) fillDetails();
+    // A screen reader hears where a movement ends, not every step of it.
+    clearTimeout(speak);
+    speak = setTimeout(() => (summary.textContent = view.summary), summary.textContent ? 250 : 0);
+  }
+
+  function fillDetails() {
     details.replaceChildren();
     if (view.code) {
       const code = element("pre", { tabindex: 0, "aria-label": view.code.label }, element("code", {}, view.code.text));
@@ -266,11 +316,9 @@ function start(explorer, host, data, kept) {
     }
     if (view.table) details.append(element("div", { class: "lr-table", tabindex: 0, role: "group", "aria-label": view.table.caption }, makeTable(view.table)));
     if (kept.link) details.append(copyButton(() => kept.link(state), "Copy a link to this setting"));
-    // A screen reader hears where a movement ends, not every step of it.
-    clearTimeout(speak);
-    speak = setTimeout(() => (summary.textContent = view.summary), summary.textContent ? 250 : 0);
   }
 
+  work?.(state);
   refresh();
   let last = charts.clientWidth;
   new ResizeObserver(() => {
@@ -283,6 +331,7 @@ function start(explorer, host, data, kept) {
     set(given, newData) {
       data = newData ?? data;
       state = settle(explorer, given, data);
+      work?.(state);
       refresh();
     },
     get state() {

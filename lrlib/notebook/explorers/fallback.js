@@ -12,7 +12,8 @@ function markup(drawing) {
 
 // `style` is the pictures' stylesheet, and `colors` are what it and they call var(--lr-name).
 function fallback(explorer, data, style, colors) {
-  const view = explorer.view(settle(explorer, {}, data), data);
+  const state = settle(explorer, {}, data);
+  const view = explorer.view(state, explorer.still ? explorer.still(state, data) : data);
   const address = (drawing) => {
     const styled = { ...drawing, attributes: { xmlns: "http://www.w3.org/2000/svg", ...drawing.attributes } };
     const svg = markup(styled).replace(">", `><style>${style}</style>`).replace(/var\(--lr-(\w+)\)/g, (_, name) => colors[name]);
