@@ -100,6 +100,8 @@ def test_one_address_everywhere() -> None:
     allowed |= {"microsoft/mup"}
     # Chapter 9 links to a program whose batch rule it quotes.
     allowed |= {"KellerJordan/modded-nanogpt"}
+    # Chapter 10 links to the package that its schedule-free optimizers are compared with.
+    allowed |= {"facebookresearch/schedule_free"}
     for path in tracked():
         if path.suffix in {".md", ".yml", ".ipynb", ".toml", ".cff"}:
             # Threads, and files of a version, are citations.
