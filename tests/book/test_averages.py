@@ -91,6 +91,17 @@ def test_schedule_free_is_the_packages(name: str, warmup: int, decay: float, bet
 
 
 @pytest.mark.parametrize("name", ["SGD", "AdamW"])
+def test_only_the_packages_begin_in_eval(name: str) -> None:
+    models = nn.Linear(2, 1), nn.Linear(2, 1)
+    ours, theirs = pair(name, *models, 0, 0.0, 0.9)
+    for model in models:
+        model(torch.ones(1, 2)).sum().backward()
+    ours.step()
+    with pytest.raises(Exception, match="train mode"):
+        theirs.step()
+
+
+@pytest.mark.parametrize("name", ["SGD", "AdamW"])
 def test_a_step_in_eval_is_refused_by_both(name: str) -> None:
     models = nn.Linear(2, 1), nn.Linear(2, 1)
     for model, optimizer in zip(models, pair(name, *models, 0, 0.0, 0.9), strict=True):
