@@ -162,6 +162,6 @@ def _outputs(
     if any(compiled) or not outputs:
         raise ValueError(
             f"coordinate_check: the layers of this {type(model).__name__} can't be seen, as in a "
-            "compiled or scripted model; let `make` return the model before torch.compile"
+            "compiled model; let `make` return the model before torch.compile"
         )
     return outputs
