@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lrlib import _checks
@@ -23,6 +23,7 @@ __all__ = ["by_kind", "by_name", "kinds", "layerwise_decay", "split_weight_decay
 Group = dict[str, Any]
 Options = float | Mapping[str, Any]
 
+POSITIONS = re.compile(r"(.*_)?(pos(emb\w*|ition\w*)?|wpe)(_|$)")
 KINDS = ("matrices", "kernels", "vectors", "embeddings", "positions", "head")
 
 
@@ -74,36 +75,50 @@ def kinds(model: nn.Module, head: str | None = None) -> dict[str, str]:
     """The kind of each parameter, by its name; frozen parameters too. A tied one has one name.
 
     "head": the weight of the output layer, whose name `head` gives. "embeddings": the table of an
-    `nn.Embedding`. "positions": class tokens and positions, which are added to a sequence: a tensor
-    [1, …, width] that is no convolution's, or one whose name begins with `pos` or `wpe`. Of all
-    others, "vectors" have at most one dimension (biases, the scales of norms), "matrices" two, and
-    "kernels" more (convolutions). An embedding that is tied to the head is an embedding.
+    `nn.Embedding`. "positions": class tokens and positions: a tensor [1, …, width] that is no
+    convolution's, or one whose name has `pos`, `posemb`, `position…` or `wpe` between underscores.
+    "vectors": biases, the scales of norms, and all others with at most one dimension. Of the rest,
+    "matrices" have two dimensions, and "kernels" more (convolutions). An embedding that is tied to
+    the head is an embedding. The parts of a parametrized weight have the kind of its layer's.
+
+    Raises ValueError if `head` names no layer, or one without a weight of its own.
 
     >>> model = nn.Sequential(nn.Embedding(7, 4), nn.LayerNorm(4), nn.Linear(4, 4), nn.Linear(4, 7))
     >>> [(name, kind) for name, kind in kinds(model, head="3").items() if kind != "vectors"]
     [('0.weight', 'embeddings'), ('2.weight', 'matrices'), ('3.weight', 'head')]
     """
     _checks.instance("kinds", "model", model, kind=nn.Module, rule="a torch.nn.Module")
-    if head is not None and not isinstance(dict(model.named_modules()).get(head), nn.Module):
-        rule = "the name of the output layer, such as 'head'; see model.named_modules()"
+    modules = dict(model.named_modules())
+    if head is not None and not isinstance(getattr(modules.get(head), "weight", None), Tensor):
+        rule = (
+            "the name of the output layer, such as 'head', and this layer must have a weight: in a "
+            "container, name the layer that makes the logits; see model.named_modules()"
+        )
         raise _checks.refuse("kinds", "head", head, rule)
-    found: dict[str, str] = {}
-    for path, module in model.named_modules():
-        table = isinstance(module, nn.Embedding | nn.EmbeddingBag)
-        convolution = type(module).__module__.startswith("torch.nn")
+    found: dict[int, str] = {}
+    for path, module in modules.items():
+        # The parts of a parametrized weight are in a list that belongs to their layer.
+        place = path.partition("parametrizations")[0].rstrip(".")
+        layer = modules[place]
+        table = isinstance(layer, nn.Embedding | nn.EmbeddingBag)
+        plain = isinstance(layer, nn.modules.conv._ConvNd | nn.Bilinear)
         for own, weight in module.named_parameters(recurse=False):
             # The name that says what a table is for is the module's: `positions.weight`.
-            word = path.rpartition(".")[2] if table else own
-            added = weight.ndim > 2 and weight.shape[0] == 1 and not convolution
-            kind = ("vectors", "vectors", "matrices")[weight.ndim] if weight.ndim < 3 else "kernels"
-            if added or (weight.ndim > 1 and re.match(r"(.*_)?(pos|wpe)", word)):
+            word = place.rpartition(".")[2] if table else own
+            vector = own.startswith("bias") or hasattr(layer, "normalized_shape")
+            if weight.ndim < 2 or vector:
+                kind = "vectors"
+            elif POSITIONS.match(word) or (weight.ndim > 2 and len(weight) == 1 and not plain):
                 kind = "positions"
             elif table:
                 kind = "embeddings"
-            elif path == head and weight.ndim > 1:
+            elif place == head:
                 kind = "head"
-            found[f"{path}.{own}" if path else own] = kind
-    return {name: found[name] for name, _ in model.named_parameters()}
+            else:
+                kind = "matrices" if weight.ndim == 2 else "kernels"
+            # A tied weight is what the table says, also if its other name comes first.
+            found[id(weight)] = kind if table else found.get(id(weight), kind)
+    return {name: found[id(weight)] for name, weight in model.named_parameters()}
 
 
 def by_kind(
@@ -133,9 +148,12 @@ def by_kind(
         raise ValueError(f'by_kind: no option for {", ".join(missing)}; add its kind, or "*"')
     idle = [key for key in options if key not in chosen.values()]
     if idle:
+        unnamed = '; give the name of the output layer: head="…"'
+        tied = f"; the weight of {head} is frozen, or it is tied and counts among the embeddings"
         raise ValueError(
             f"by_kind: the model has no trainable {', '.join(map(repr, idle))}; it has "
             f"{', '.join(dict.fromkeys(kind.values()))}"
+            f"{'' if 'head' not in idle else unnamed if head is None else tied}"
         )
     return _grouped("by_kind", named, chosen, options)
 
@@ -169,7 +187,8 @@ def layerwise_decay(
     and head). Howard and Ruder (2018) call it discriminative rates.
 
     Raises ValueError where the default would find a single layer, or several stacks inside the
-    children: name the layers then. A tied weight counts where its first name is.
+    children, or a head (by its name) that is registered before the blocks: name the layers then. A
+    tied weight counts where its first name is.
 
     >>> model = nn.Sequential(nn.Linear(64, 32), nn.Linear(32, 16), nn.Linear(16, 10))
     >>> groups = layerwise_decay(model, lr=0.1, decay=0.5)
@@ -226,6 +245,20 @@ def _layers(
         raise ValueError(
             f"layerwise_decay: `layers` must be given for this {type(model).__name__}, which has "
             f"{seen}. Write name prefixes from input to output, as in model.named_parameters()"
+        )
+    kind = kinds(model)  # a head that is tied to the embedding is in its place there
+    early = [
+        name
+        for name in named
+        if place[name] == "before"
+        and kind[name] != "embeddings"
+        and re.search("head|classif", name)
+    ]
+    if len(stacks) == 1 and early:
+        raise ValueError(
+            f"layerwise_decay: `layers` must be given for this {type(model).__name__}, which "
+            f"registers {', '.join(early)} before the blocks: the head would get the lowest rate. "
+            "Write name prefixes from input to output, as in model.named_parameters()"
         )
     return [(layer, [named[name] for name in named if place[name] == layer]) for layer in layers]
 

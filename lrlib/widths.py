@@ -55,10 +55,11 @@ def coordinate_check(
     models see the same first `steps` of `batches`. The change is measured on the first batch, in
     evaluation mode: the output of each layer with weights of its own after the steps, minus that
     before them. A layer whose slope is within `tolerance` of 0 is "steady": theory expects slopes
-    of 0, ½ and 1. A layer whose output never changes has no row.
+    of 0, ½ and 1. A layer has no row if its output never changes, or if it is never called (torch's
+    attention uses the weight of its `out_proj` without calling it).
 
-    The random state of torch is what it was before. Raises ValueError if a change isn't finite, or
-    if no layer changes.
+    The random state of torch is what it was before. Raises ValueError if a change isn't finite, if
+    no layer changes, or if the layers can't be seen because the model is compiled.
 
     >>> def make(width):
     ...     model = nn.Sequential(nn.Linear(8, width), nn.ReLU(), nn.Linear(width, 1))
@@ -157,4 +158,10 @@ def _outputs(
     finally:
         for hook in hooks:
             hook.remove()
+    compiled = (hasattr(m, "_orig_mod") or m._compiled_call_impl for m in model.modules())
+    if any(compiled) or not outputs:
+        raise ValueError(
+            f"coordinate_check: the layers of this {type(model).__name__} can't be seen, as in a "
+            "compiled model; let `make` return the model before torch.compile"
+        )
     return outputs

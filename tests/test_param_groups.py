@@ -169,7 +169,8 @@ def test_the_kinds_of_transformers() -> None:
         (nn.Conv1d(3, 1, 1), "kernels"),
         (nn.Embedding(1, 3), "embeddings"),
         (nn.EmbeddingBag(4, 3), "embeddings"),
-        (nn.LayerNorm([2, 3]), "matrices"),
+        (type("Ours", (nn.Conv2d,), {})(3, 1, 2), "kernels"),
+        (nn.Bilinear(3, 4, 1), "kernels"),
     ],
 )
 def test_a_leading_dimension_of_one_makes_no_position(layer, kind: str) -> None:
@@ -182,7 +183,11 @@ def test_a_leading_dimension_of_one_makes_no_position(layer, kind: str) -> None:
         ("pos_embed", "positions"),
         ("positional_embedding", "positions"),
         ("relative_position_bias_table", "positions"),
+        ("rel_pos_h", "positions"),
         ("compose", "matrices"),
+        ("pose", "matrices"),
+        ("post_mix", "matrices"),
+        ("positive", "matrices"),
         ("weight", "matrices"),
     ],
 )
@@ -190,6 +195,38 @@ def test_the_name_of_a_table_of_positions(name: str, kind: str) -> None:
     model = nn.Module()
     model.register_parameter(name, nn.Parameter(torch.zeros(7, 4)))
     assert kinds(model)[name] == kind
+
+
+@given(st.lists(st.integers(1, 3), min_size=1, max_size=3))
+def test_norms_and_biases_of_any_shape_are_vectors_and_do_not_decay(shape: list[int]) -> None:
+    attention = nn.MultiheadAttention(4, 2, add_bias_kv=True)
+    model = nn.ModuleDict({"norm": nn.LayerNorm(shape), "attention": attention})
+    found = kinds(model)
+    matrices = {"attention.in_proj_weight", "attention.out_proj.weight"}
+    assert {name for name, kind in found.items() if kind != "vectors"} == matrices
+    decayed = split_weight_decay(model, 0.1)[0]
+    assert ids([decayed]) == [id(model.get_parameter(name)) for name in found if name in matrices]
+
+
+@pytest.mark.parametrize("head_first", [False, True])
+def test_a_tied_weight_is_an_embedding_in_any_order(head_first: bool) -> None:
+    tokens, head = nn.Embedding(7, 4), nn.Linear(4, 7)
+    head.weight = tokens.weight
+    parts = {"tokens": tokens, "head": head}
+    model = nn.ModuleDict(dict(reversed(parts.items())) if head_first else parts)
+    (tied,) = (name for name in kinds(model) if "weight" in name)
+    assert tied.startswith("head") == head_first
+    assert kinds(model, head="head")[tied] == "embeddings"
+    with pytest.raises(ValueError, match=r"weight of head is frozen, or it is tied"):
+        by_kind(model, {"head": 0.1, "*": 0.1}, head="head")
+
+
+def test_the_parts_of_a_parametrized_weight_have_its_kind() -> None:
+    parametrized = nn.utils.parametrizations.weight_norm
+    made = [parametrized(nn.Embedding(7, 4)), nn.Linear(4, 4), parametrized(nn.Linear(4, 7))]
+    found = kinds(nn.Sequential(*made), head="2")
+    parts = [kind for name, kind in found.items() if "parametrizations" in name]
+    assert parts == ["embeddings", "embeddings", "head", "head"]
 
 
 # --- Layers of a model with blocks --------------------------------------------------------------
@@ -215,6 +252,32 @@ def test_a_wrapped_transformer_has_the_same_layers() -> None:
     assert [group["name"] for group in layerwise_decay(model, 0.1, 0.5)] == [
         "before", "model.blocks.0", "model.blocks.1", "model.blocks.2", "after"
     ]  # fmt: skip
+
+
+class HeadFirst(Vision):
+    """The same, but the head is registered before all others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        own = dict(self._modules)
+        self._modules.clear()
+        self._modules.update({"head": own.pop("head"), **own})
+
+
+def test_a_head_before_the_blocks_must_be_placed_by_the_reader() -> None:
+    model = HeadFirst()
+    with pytest.raises(ValueError, match=r"`layers` must .* head.weight, head.bias before the bl"):
+        layerwise_decay(model, 0.1, 0.5)
+    layers = ["cls_token", "pos_embed", "patch_embed", "blocks", "norm", "head"]
+    assert layerwise_decay(model, 0.1, 0.5, layers)[-1]["lr"] == 0.1
+    language = decoder(9, 8)
+    own = dict(language._modules)
+    language._modules.clear()
+    language.add_module("head", nn.Linear(8, 9, bias=False))
+    language._modules.update({name: own[name] for name in own if name != "head"})
+    language.head.weight = language.tokens.weight  # an embedding: its place is the lowest layer
+    groups = layerwise_decay(language, 0.1, 0.5)
+    assert id(language.tokens.weight) in ids(groups[:1])
 
 
 def test_stages_that_are_children_are_layers() -> None:
@@ -314,6 +377,14 @@ BAD = {
     ),
     "kinds(3)": "TypeError: kinds(model=3): model must be a torch.nn.Module",
     "kinds(model, head='fc')": "ValueError: kinds(head='fc'): head must be the name of the output",
+    "kinds(nn.Sequential(model, nn.Linear(4, 2)), head='0')": (
+        "ValueError: kinds(head='0'): head must be the name of the output layer, such as 'head', "
+        "and this layer must have a weight: in a container, name the layer that makes the logits"
+    ),
+    "by_kind(model, {'head': 1, '*': 2})": (
+        "ValueError: by_kind: the model has no trainable 'head'; it has matrices, vectors; give "
+        "the name of the output layer: head="
+    ),
     "by_kind(model, {'matrix': 1})": (
         "TypeError: by_kind(options={'matrix': 1}): options must be a dict to rates from matrices"
     ),

@@ -137,6 +137,26 @@ def test_every_matrix_of_a_decoder_has_a_row() -> None:
     assert {row.layer for row in rows} == layers
 
 
+@pytest.mark.parametrize("part", ["model", "in place", "layer", "no modules"])
+def test_a_model_that_hides_its_layers_is_refused(part: str) -> None:
+    def hidden(width: int):
+        model = net(width)
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+        if part == "model":
+            model = torch.compile(model, backend="eager")
+        elif part == "in place":
+            model.compile(backend="eager")
+        elif part == "layer":
+            model[2] = torch.compile(model[2], backend="eager")
+        else:
+            whole, model = model, nn.Identity()
+            model.forward = lambda x: whole(x)
+        return model, optimizer
+
+    with pytest.raises(ValueError, match=r"can't be seen.* return the model before torch.compile"):
+        coordinate_check(hidden, [16, 32], BATCHES, loss)
+
+
 # --- Bad arguments -----------------------------------------------------------------------------
 
 BAD = {

@@ -104,18 +104,22 @@ def test_timms_own_groups_are_the_same() -> None:
 
 @pytest.mark.parametrize("where", MAKE)
 def test_the_coordinate_check_tells_one_rate_from_a_rate_for_each_kind(where: str) -> None:
-    def make(power: float, width: int):
+    def make(power: float, drawn: float, width: int):
         model = MAKE[where](width)
         share = (width / 32) ** power
+        with torch.no_grad():
+            for name, kind in kinds(model, HEAD[where]).items():
+                if kind in ("matrices", "head"):
+                    model.get_parameter(name).mul_((width / 32) ** drawn)
         # A tied head can't have a rate of its own: it is an embedding.
         rates = {"matrices": 1e-3 * share, "*": 1e-3}
         if where == "timm":
             rates["head"] = 1e-3 * share
         return model, torch.optim.AdamW(by_kind(model, rates, head=HEAD[where]))
 
-    def slopes(power: float) -> dict[str, float]:
+    def slopes(power: float, drawn: float = 0) -> dict[str, float]:
         rows = coordinate_check(
-            partial(make, power), [32, 64, 128], 4 * [BATCH[where]], loss, seeds=[0, 1]
+            partial(make, power, drawn), [32, 64, 128], 4 * [BATCH[where]], loss, seeds=[0, 1]
         )
         return {row.layer: row.slope for row in rows if row.layer.startswith(STACK[where])}
 
@@ -128,6 +132,9 @@ def test_the_coordinate_check_tells_one_rate_from_a_rate_for_each_kind(where: st
     # makes every slope smaller, but not every one 0.
     assert all(by_width[layer] < usual[layer] - 0.1 for layer in matrices)
     assert 0.25 < max(by_width[layer] for layer in matrices) < 1
+    # With smaller first weights in a wider model, as μP has them, none of them grows.
+    as_mup = slopes(-1, -0.5)
+    assert all(-0.4 < as_mup[layer] < 0.25 for layer in matrices)
 
 
 @pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch.optim.Muon is in torch 2.9")
@@ -167,6 +174,17 @@ def test_lora_trains_a_and_b_and_nothing_else(where: str) -> None:
     losses = train(model, [optimizer], BATCH[where], steps=40)
     assert losses[-1] < losses[0] - 0.1
     assert all(model.get_parameter(name).equal(weight) for name, weight in frozen.items())
+
+
+def test_lora_refuses_torchs_attention() -> None:
+    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+    (source,) = ["".join(c["source"]) for c in cells if c["id"] == "lora-class"]
+    names: dict[str, Any] = {"nn": nn}
+    exec(source, names)
+    model = nn.Sequential(nn.Linear(3, 4), nn.TransformerEncoderLayer(4, 2, 8))
+    with pytest.raises(ValueError, match=r"add_lora: 1.self_attn is torch's attention.*nn.Linear"):
+        names["add_lora"](model, rank=1)
+    assert all(weight.requires_grad for weight in model.parameters()), "nothing has changed"
 
 
 def linear(layer: Any) -> nn.Linear:

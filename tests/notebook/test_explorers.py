@@ -367,13 +367,26 @@ def test_the_branch_is_lrlibs_schedule_and_its_loss_the_records(modules, draw) -
 
 def test_the_branches_steps_are_counted_once(modules) -> None:
     module = modules("trunk-branch")
+    alone = module.view(module.settled({"steps": 150}))["summary"]
+    assert "This first model takes 150 steps, as many as a run of its own" in alone
     for setting, one, own in (
-        ({"steps": 150}, 150, 150),
         ({"steps": 600}, 480 + 30 + 60 + 90 + 120, 150 + 300 + 450 + 600),
         ({"steps": 300, "share": "0.4"}, 180 + 60 + 120, 150 + 300),
     ):
         summary = module.view(module.settled(setting))["summary"]
         assert f"{one} steps with one trunk, and {own} steps with" in summary
+
+
+@settings(max_examples=40)
+@given(draw=st.data())
+def test_the_branch_and_the_trunk_differ_as_a_reader_subtracts(modules, draw) -> None:
+    module = modules("trunk-branch")
+    summary = module.view(module.setting(draw))["summary"]
+    found = re.search(r"loss of (\S+) nats.* has (\S+) at step.*\((.*?);", summary)
+    assert found
+    gap = round(float(found[2]) - float(found[1]), 3)
+    word = f"{abs(gap):.3f} {'more' if gap > 0 else 'less'}"
+    assert found[3] == ("the same" if gap == 0 else word)
 
 
 # --- What the chapters say of the settings that they link to ------------------------------------

@@ -38,8 +38,15 @@ const explorer = {
     const spent = start + reached.reduce((sum, n) => sum + cooldown(s.share, n), 0);
     const alone = reached.reduce((sum, n) => sum + n, 0);
     const branch = branchRates(s, warmup).map((y, t) => (t < start ? NaN : y));
-    const gain = trunk[at] - cooled[at];
-    const models = reached.length === 1 ? "This first model takes" : `Finished models at steps ${reached.join(", ")} take`;
+    // The difference of the rounded values, so that a reader can check it.
+    const [ending, trunks] = [cooled[at], trunk[at]].map((loss) => Math.round(1000 * loss));
+    const gap = trunks - ending;
+    const compared = gap === 0 ? "the same" : `${(Math.abs(gap) / 1000).toFixed(3)} ${gap > 0 ? "more" : "less"}`;
+    const first = reached.length === 1;
+    const models = first ? "This first model takes" : `Finished models at steps ${reached.join(", ")} take`;
+    const steps = first
+      ? `${spent} steps, as many as a run of its own`
+      : `${spent} steps with one trunk, and ${alone} steps with a run for each`;
     return {
       charts: [
         {
@@ -63,7 +70,7 @@ const explorer = {
           points: [{ x: s.steps, y: cooled[at], color: "orange", size: 6 }],
         },
       ],
-      summary: `The branch leaves the trunk at step ${start} and cools down for ${length} steps. It ends with a validation loss of ${cooled[at].toFixed(3)} nats; without a cooldown the trunk has ${trunk[at].toFixed(3)} at step ${s.steps} (${gain.toFixed(3)} more; recorded, mean of ${seeds} seeds of a small transformer). ${models} ${spent} steps with one trunk, and ${alone} steps with a run for each.`,
+      summary: `The branch leaves the trunk at step ${start} and cools down for ${length} steps. It ends with a validation loss of ${(ending / 1000).toFixed(3)} nats; without a cooldown the trunk has ${(trunks / 1000).toFixed(3)} at step ${s.steps} (${compared}; recorded, mean of ${seeds} seeds of a small transformer). ${models} ${steps}.`,
     };
   },
 };
