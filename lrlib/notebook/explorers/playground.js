@@ -386,6 +386,7 @@ const explorer = {
         ...(verdicts.length ? [forest(verdicts, colors)] : []),
       ],
       summary: summaryOf(s, known, verdicts, data.trouble),
+      busy: !all,
       notes: [
         ...(several ? known.map((one) => ({ color: one.color, text: `${one.letter}: ${inWords(one)}.` })) : []),
         ...(several && s.seeds === 1 ? [{ text: "One network has no interval, so there is no verdict: choose more." }] : []),
