@@ -279,12 +279,13 @@ function start(explorer, host, data, kept) {
     paint(focus);
   }
 
-  // Buttons that do something to the present setting. Who pressed one stays among them.
+  // Buttons that do something to the present setting; one without a patch can't be pressed now. Who
+  // pressed one stays among them.
   function offer(list) {
     const active = [...actions.children].indexOf(document.activeElement);
     const button = ([label, patch]) => {
-      const shown = element("button", { type: "button" }, label);
-      shown.addEventListener("click", () => change(patch));
+      const shown = element("button", { type: "button", "aria-disabled": !patch }, label);
+      if (patch) shown.addEventListener("click", () => change(patch));
       return shown;
     };
     actions.replaceChildren(...list.map(button));

@@ -61,7 +61,7 @@ function makeTrainer(digits, tell, trouble) {
     clearTimeout(waiting);
     worker?.terminate();
     worker = null;
-    trouble("The browser gave no worker, or the worker stopped: the page trains by itself, more slowly.");
+    trouble("The browser has no background training here, or it stopped, so the page trains by itself, more slowly.");
     here();
   }
 
