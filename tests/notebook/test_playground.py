@@ -458,6 +458,14 @@ def test_the_optimizers_momentum_and_decay_are_named(
     assert words == f"rate 0.1, cosine, {said}, 20 epochs"
 
 
+def test_the_rates_that_were_tried_are_listed_with_their_errors(playground) -> None:
+    kept = "rate:1e-3,epochs:1;rate:0.01,epochs:1;rate:0.01,epochs:1,batch:8"
+    view = shown(playground, seeds=2, epochs=1, kept=kept)
+    (note,) = [note["text"] for note in view["notes"] if note["text"].startswith("Rates tried")]
+    # That with other batches is no neighbor of these.
+    assert re.findall(r"([\d.]+): [\d.]+ %", note) == ["0.001", "0.01", "0.1"]
+
+
 def test_one_network_has_no_interval_and_no_verdict(playground) -> None:
     view = shown(playground, seeds=0, epochs=1, kept="rate:0.01,epochs:1")
     assert "one network: no interval" in view["summary"]

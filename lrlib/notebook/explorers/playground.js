@@ -29,7 +29,7 @@ function settings(s) {
     range("warmup", "warmup, in % of the steps", 0, 0, 50, 5),
     range("cooldown", "final decay to zero, in % of the steps", 0, 0, 50, 5),
     pick("clip", "clip the gradient's norm at", "none", among("none", 0.1, 0.3, 1, 3, 10)),
-    range("keep", "learning-rate dropout: share of weights that move", 1, 0.1, 1, 0.1),
+    range("keep", "learning-rate dropout: keep probability", 1, 0.1, 1, 0.1),
     pick("hidden", "hidden layers", "32", networks),
   ];
   return [
@@ -194,7 +194,7 @@ function inWords(s) {
     ...(s.decay !== "0" && s.optimizer !== "AdamW" ? [`weight decay ${s.decay}`] : []),
     ...(s.batch !== defaults.batch ? [`batch size ${s.batch}`] : []),
     ...(s.clip !== "none" ? [`clipped at ${s.clip}`] : []),
-    ...(s.keep < 1 ? [`learning-rate dropout with share ${s.keep}`] : []),
+    ...(s.keep < 1 ? [`keep probability ${s.keep}`] : []),
     ...(s.hidden !== defaults.hidden ? [`hidden layers ${s.hidden}`] : []),
   ];
   return [`rate ${format(s.rate)}`, shape, optimizerInWords(s), ...extras, `${s.epochs} ${s.epochs === 1 ? "epoch" : "epochs"}`, ...(s.noisy ? ["20 % random labels"] : [])].join(", ");
@@ -210,6 +210,15 @@ const errorsOf = (result, epoch = -1) => result.validationAccuracy.at(epoch).map
 function guessing(result) {
   const errors = errorsOf(result);
   return result.trainLoss.at(-1).filter((loss, i) => !(loss <= GUESSING) || errors[i] >= GUESSED).length;
+}
+
+// The rates that were trained in this visit with everything else as now: [rate, mean error].
+function tried(s, results) {
+  const rate = /"rate":([^,]+),/;
+  const others = (name) => name.replace(rate, "");
+  const mine = others(orderOf(s).name);
+  const found = Object.entries(results).filter(([name, result]) => others(name) === mine && result.trainLoss.length === s.epochs);
+  return found.map(([name, result]) => [Number(name.match(rate)[1]), meanOf(errorsOf(result))]).sort(([a], [b]) => a - b);
 }
 
 // What happened, and where the book explains it.
@@ -391,6 +400,7 @@ const explorer = {
     const names = known.map((one) => orderOf(one).name);
     const different = known.filter((_, i) => names.indexOf(names[i]) === i);
     const twin = same(known);
+    const rows = tried(s, data.results ?? {});
     const verdicts = different.length > 1 && all && s.seeds > 1 ? judge(different.map((one) => ({ name: one.letter, scores: errorsOf(one.result) })), MARGIN) : [];
     const rates = known.map((one) => rateLine(one, several)).reverse();
     const highest = Math.max(...rates.flatMap((line) => line.y), s.rate);
@@ -412,6 +422,7 @@ const explorer = {
         ...(several ? [{ text: "The buttons above the sliders, and Reset, remove the kept settings." }] : []),
         ...(several && s.seeds === 1 ? [{ text: "One network has no interval, so there is no verdict: choose two or more networks." }] : []),
         ...(finished(known[0]) ? hints(s, known[0].result) : []),
+        ...(rows.length > 1 ? [{ text: `Rates tried here with these settings, and their mean validation errors: ${rows.map(([rate, error]) => `${format(rate)}: ${error.toFixed(1)} %`).join("; ")}.` }] : []),
       ],
       ...(verdicts.length
         ? {
