@@ -1,6 +1,6 @@
 // The playground: trains real networks in the page, compares settings, and writes the program.
 //
-// data: {digits}, and while the page lives {results, trouble}; results maps a setting's name to what
+// data: {digits}, and while the page lives {results, trouble, failed}; results maps a setting's name to what
 // the engine told: {trainLoss, validationLoss, validationAccuracy, rate}, each [epochs][seeds].
 
 const SAMPLES = 1077;
@@ -360,16 +360,16 @@ const explorer = {
   // Trains what the state asks for and isn't known yet. Results are kept while the page is open.
   work({ digits }, show) {
     const results = {};
-    let trouble;
-    const tell = () => show({ digits, results, trouble });
+    let [trouble, failed] = ["", false];
+    const tell = () => show({ digits, results, trouble, failed });
     const hear = ({ name, told }) => {
       const names = ["trainLoss", "validationLoss", "validationAccuracy", "rate"];
       const before = told.epoch && results[name] ? results[name] : Object.fromEntries(names.map((one) => [one, []]));
       results[name] = Object.fromEntries(names.map((one) => [one, [...before[one].slice(0, told.epoch), told[one]]]));
       tell();
     };
-    const train = makeTrainer(digits, hear, (text) => {
-      trouble = text;
+    const train = makeTrainer(digits, hear, (text, ended = false) => {
+      [trouble, failed] = [text, ended];
       tell();
     });
     return (state) => {
@@ -414,7 +414,7 @@ const explorer = {
         ...(verdicts.length ? [forest(verdicts, colors)] : []),
       ],
       summary: summaryOf(s, known, verdicts, data.trouble),
-      busy: !all,
+      busy: !all && !data.failed,
       notes: [
         ...(several ? known.map((one) => ({ color: one.color, text: `${one.letter}: ${inWords(one)}.` })) : []),
         ...(twin ? [{ text: `This setting is the same as ${twin}. Change something to compare it; it can't be kept twice.` }] : []),
