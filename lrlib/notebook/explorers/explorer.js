@@ -320,7 +320,7 @@ function start(explorer, host, data, kept) {
       summary.setAttribute("aria-busy", Boolean(view.busy));
       summary.textContent = view.summary;
     };
-    if (view.busy) say();
+    if (view.busy || summary.getAttribute("aria-busy") === "true") say();
     else speak = setTimeout(say, summary.textContent ? 250 : 0);
   }
 

@@ -1,7 +1,8 @@
 // The playground: trains real networks in the page, compares settings, and writes the program.
 //
-// data: {digits}, and while the page lives {results, trouble, failed}; results maps a setting's name to what
-// the engine told: {trainLoss, validationLoss, validationAccuracy, rate}, each [epochs][seeds].
+// data: {digits}, and while the page lives {results, trouble, failed}; results maps a setting's name
+// to what the engine told: {trainLoss, validationLoss, validationAccuracy, rate}, each
+// [epochs][seeds].
 
 const SAMPLES = 1077;
 // Half a point of accuracy: less than two of the 360 validation images.
