@@ -391,11 +391,13 @@ def test_a_kept_setting_is_compared_by_keyboard_and_its_link_shows_the_same(
     keep.focus()
     page.keyboard.press("Enter")
     expect(page.locator(":focus")).to_have_text("Keep this setting to compare")
+    page.keyboard.press("Enter")  # the same setting isn't kept twice
+    expect(page.get_by_role("button", name="Remove")).to_have_count(1)
     control(page, "playground", "rate").press("Home")
     expect(summary(page)).to_contain_text(re.compile("This setting is .+ A"), timeout=30_000)
     expect(page.locator("#explorer-playground tbody tr")).to_have_count(1)
     notes = page.locator("#explorer-playground .lr-notes p").all_inner_texts()
-    assert notes[1] == "A: rate 0.1, cosine, SGD, 2 epochs."
+    assert notes[1] == "A: rate 0.1, cosine, SGD with momentum 0.9, 2 epochs."
     page.locator("#explorer-playground .lr-more summary").click()
     control(page, "playground", "batch").select_option("64")
     expect(summary(page)).to_contain_text(re.compile("after 34 steps .+ A"), timeout=30_000)
@@ -413,6 +415,23 @@ def test_a_kept_setting_is_compared_by_keyboard_and_its_link_shows_the_same(
     assert (picture(page, "playground"), values(page, "playground")) == shown
     page.get_by_role("button", name="Remove A").click()
     expect(page.locator("#explorer-playground tbody tr")).to_have_count(0)
+
+
+def test_while_the_playground_trains_it_says_so_and_disturbs_no_reader(
+    page: Page, address: str
+) -> None:
+    query = "seeds=8&epochs=60&kept=rate:0.2,epochs:2"
+    open_at(page, address, "playground", TINY)
+    expect(summary(page)).to_contain_text(TRAINED, timeout=30_000)
+    page.evaluate(f"location.hash = '#explorer-playground?{query}'")
+    expect(summary(page)).to_contain_text("Training 8 networks")
+    assert summary(page).get_attribute("aria-busy") == "true"
+    code = page.locator("#explorer-playground .lr-code")
+    code.locator("button").click()
+    page.evaluate("box => getSelection().selectAllChildren(box)", code.element_handle())
+    expect(page.locator("#explorer-playground tbody tr")).to_have_count(1, timeout=60_000)
+    expect(summary(page)).to_have_attribute("aria-busy", "false")
+    assert "fit_many" in page.evaluate("String(getSelection())")
 
 
 @pytest.mark.parametrize(

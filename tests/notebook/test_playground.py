@@ -393,6 +393,7 @@ def test_hints_follow_from_the_losses(
 ) -> None:
     whole = playground.settled({"seeds": 1, **state})
     result = {"trainLoss": [[x] for x in loss], "validationLoss": [[x] for x in held]}
+    result["validationAccuracy"] = [[0.9] for _ in held]
     notes = playground.ask("it.hints(given.s, given.result)", s=whole, result=result)
     assert len(notes) == len(said)
     assert all(words in note["text"] for words, note in zip(said, notes, strict=True))
@@ -406,6 +407,63 @@ def test_a_network_that_failed_is_counted_and_not_dropped(playground) -> None:
     (row,) = view["table"]["rows"]
     assert row[0] == "this − A"
     json.dumps(view, allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("loss", "accuracy", "failed"),
+    [(2.3, 0.1, 1), (2.3, 0.2, 0), (2.31, 0.9, 1), (None, 0.9, 1), (0.1, 0.15, 1), (0.1, 0.16, 0)],
+)
+def test_a_network_with_the_error_of_a_guess_has_not_learned(
+    playground, loss: float | None, accuracy: float, failed: int
+) -> None:
+    result = {"trainLoss": [[0.1], [loss]], "validationAccuracy": [[0.9], [accuracy]]}
+    js = "it.guessing({ ...given.r, trainLoss: given.r.trainLoss.map(e => e.map(x => x ?? NaN)) })"
+    assert playground.ask(js, r=result) == failed
+
+
+def test_the_same_setting_is_not_kept_twice_nor_compared_with_itself(playground) -> None:
+    def actions(state: dict[str, Any]) -> dict[str, Any]:
+        return dict(
+            playground.ask("it.explorer.actions(given.s).map(a => [a[0], a[1] || null])", s=state)
+        )
+
+    keep = "Keep this setting to compare"
+    small = {"seeds": 2, "epochs": 1}
+    assert actions(playground.settled(small))[keep]
+    twin = small | {"kept": "rate:0.1,epochs:1"}
+    assert actions(playground.settled(twin)).keys() == {keep, "Remove A"}
+    assert not actions(playground.settled(twin))[keep]
+    view = shown(playground, **twin)
+    assert "table" not in view
+    assert any("the same as A" in note["text"] for note in view["notes"])
+    full = small | {"kept": ";".join(f"rate:{rate},epochs:1" for rate in (1, 2, 3))}
+    assert not actions(playground.settled(full))[keep]
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ({}, "SGD with momentum 0.9"),
+        ({"momentum": 0}, "SGD without momentum"),
+        ({"optimizer": "Nesterov", "momentum": 0}, "SGD without momentum"),
+        ({"optimizer": "Nesterov"}, "SGD with Nesterov momentum 0.9"),
+        ({"optimizer": "Adam"}, "Adam"),
+        ({"optimizer": "AdamW"}, "AdamW (weight decay 0)"),
+    ],
+)
+def test_the_optimizers_momentum_and_decay_are_named(
+    playground, state: dict[str, Any], said: str
+) -> None:
+    words = playground.ask("it.inWords(given.s)", s=playground.settled(state))
+    assert words == f"rate 0.1, cosine, {said}, 20 epochs"
+
+
+def test_the_rates_that_were_tried_are_listed_with_their_errors(playground) -> None:
+    kept = "rate:1e-3,epochs:1;rate:0.01,epochs:1;rate:0.01,epochs:1,batch:8"
+    view = shown(playground, seeds=2, epochs=1, kept=kept)
+    (note,) = [note["text"] for note in view["notes"] if note["text"].startswith("Rates tried")]
+    # That with other batches is no neighbor of these.
+    assert re.findall(r"([\d.]+): [\d.]+ %", note) == ["0.001", "0.01", "0.1"]
 
 
 def test_one_network_has_no_interval_and_no_verdict(playground) -> None:

@@ -191,6 +191,15 @@ function makeTable(spec) {
   );
 }
 
+function makeTableBox(spec) {
+  return element("div", { class: "lr-table", tabindex: 0, role: "group", "aria-label": spec.caption }, makeTable(spec));
+}
+
+function makeCode({ label, text }) {
+  const code = element("pre", { tabindex: 0, "aria-label": label }, element("code", {}, text));
+  return element("div", { class: "lr-code" }, copyButton(() => text, "Copy"), code);
+}
+
 // A sentence, with a link if the figure is on the book's site, whose pages say where its root is.
 function makeNote({ text, color: name, page, label }) {
   const root = document.documentElement.dataset.content_root;
@@ -229,6 +238,7 @@ function start(explorer, host, data, kept) {
   let view;
   let speak = 0;
   let frame = 0;
+  let inDetails = [];
   // What takes long is done beside the page: `work` gives a function that is told each new state,
   // and it shows what it has by new data, as often as it likes.
   const work = explorer.work?.(data, (fresh) => {
@@ -269,12 +279,13 @@ function start(explorer, host, data, kept) {
     paint(focus);
   }
 
-  // Buttons that do something to the present setting. Who pressed one stays among them.
+  // Buttons that do something to the present setting; one without a patch can't be pressed now. Who
+  // pressed one stays among them.
   function offer(list) {
     const active = [...actions.children].indexOf(document.activeElement);
     const button = ([label, patch]) => {
-      const shown = element("button", { type: "button" }, label);
-      shown.addEventListener("click", () => change(patch));
+      const shown = element("button", { type: "button", "aria-disabled": !patch }, label);
+      if (patch) shown.addEventListener("click", () => change(patch));
       return shown;
     };
     actions.replaceChildren(...list.map(button));
@@ -301,21 +312,30 @@ function start(explorer, host, data, kept) {
     charts.replaceChildren(...view.charts.map(makeChart));
     if (held !== undefined) charts.querySelector(`[data-handle="${held}"]`)?.focus();
     notes.replaceChildren(...(view.notes ?? []).map(makeNote));
-    const busy = details.contains(document.activeElement) && view.code?.text === details.querySelector("code")?.textContent;
-    if (!busy) fillDetails();
-    // A screen reader hears where a movement ends, not every step of it.
+    fillDetails();
+    // A screen reader hears where a movement or a training ends, not every step of it. Who looks
+    // sees at once that what is drawn isn't the end.
     clearTimeout(speak);
-    speak = setTimeout(() => (summary.textContent = view.summary), summary.textContent ? 250 : 0);
+    const say = () => {
+      summary.setAttribute("aria-busy", Boolean(view.busy));
+      summary.textContent = view.summary;
+    };
+    if (view.busy || summary.getAttribute("aria-busy") === "true") say();
+    else speak = setTimeout(say, summary.textContent ? 250 : 0);
   }
 
+  // Only what has changed is built anew: the rest keeps its focus and what is selected in it.
   function fillDetails() {
-    details.replaceChildren();
-    if (view.code) {
-      const code = element("pre", { tabindex: 0, "aria-label": view.code.label }, element("code", {}, view.code.text));
-      details.append(element("div", { class: "lr-code" }, copyButton(() => view.code.text, "Copy"), code));
-    }
-    if (view.table) details.append(element("div", { class: "lr-table", tabindex: 0, role: "group", "aria-label": view.table.caption }, makeTable(view.table)));
-    if (kept.link) details.append(copyButton(() => kept.link(state), "Copy a link to this setting"));
+    const wanted = [
+      view.code && { spec: view.code, make: makeCode },
+      view.table && { spec: view.table, make: makeTableBox },
+      kept.link && { spec: "link", make: () => copyButton(() => kept.link(state), "Copy a link to this setting") },
+    ].filter(Boolean);
+    const key = ({ spec }) => JSON.stringify(spec);
+    const before = new Map(inDetails.map((one) => [key(one), one]));
+    inDetails = wanted.map((one) => before.get(key(one)) ?? { ...one, made: one.make(one.spec) });
+    for (const child of [...details.children]) if (!inDetails.some(({ made }) => made === child)) child.remove();
+    inDetails.forEach(({ made }, i) => details.children[i] !== made && details.insertBefore(made, details.children[i] ?? null));
   }
 
   work?.(state);

@@ -1,14 +1,17 @@
 // The playground: trains real networks in the page, compares settings, and writes the program.
 //
-// data: {digits}, and while the page lives {results, trouble}; results maps a setting's name to what
-// the engine told: {trainLoss, validationLoss, validationAccuracy, rate}, each [epochs][seeds].
+// data: {digits}, and while the page lives {results, trouble, failed}; results maps a setting's name
+// to what the engine told: {trainLoss, validationLoss, validationAccuracy, rate}, each
+// [epochs][seeds].
 
 const SAMPLES = 1077;
 // Half a point of accuracy: less than two of the 360 validation images.
 const MARGIN = 0.5;
 const GUESSING = Math.log(10);
+// A guess is wrong nine times in ten; for 360 images, 85 % is three standard errors below.
+const GUESSED = 85;
 
-const optimizers = [["SGD", "SGD"], ["Nesterov", "SGD, Nesterov"], ["Adam", "Adam"], ["AdamW", "AdamW"]];
+const optimizers = [["SGD", "SGD with momentum"], ["Nesterov", "SGD with Nesterov momentum"], ["Adam", "Adam"], ["AdamW", "AdamW"]];
 const networks = [["32", "one layer of 32"], ["64", "one layer of 64"], ["64-32", "64, then 32"], ["64-64", "64, then 64"]];
 const shapes = [...Object.entries(parts).map(([kind, { label }]) => [kind, label]), ["plateau", "reduce on plateau"]];
 const among = (...values) => values.map((value) => [String(value), String(value)]);
@@ -25,9 +28,9 @@ function settings(s) {
     pick("decay", "weight decay", "0", among(0, 0.0001, 0.001, 0.01, 0.1, 1)),
     pick("batch", "batch size", "32", among(8, 16, 32, 64, 128)),
     range("warmup", "warmup, in % of the steps", 0, 0, 50, 5),
-    range("cooldown", "a line to zero over the last %", 0, 0, 50, 5),
+    range("cooldown", "final decay to zero, in % of the steps", 0, 0, 50, 5),
     pick("clip", "clip the gradient's norm at", "none", among("none", 0.1, 0.3, 1, 3, 10)),
-    range("keep", "learning-rate dropout: keep", 1, 0.1, 1, 0.1),
+    range("keep", "learning-rate dropout: keep probability", 1, 0.1, 1, 0.1),
     pick("hidden", "hidden layers", "32", networks),
   ];
   return [
@@ -37,7 +40,7 @@ function settings(s) {
     pick("optimizer", "optimizer", "SGD", optimizers),
     range("epochs", "epochs", 20, 1, 80),
     range("seeds", "networks (seeds)", 16, 1, 32),
-    check("noisy", "a fifth of the labels is random"),
+    check("noisy", "20 % random labels"),
     ...more.map((control) => ({ ...control, more: true })),
   ];
 }
@@ -177,28 +180,47 @@ function python(s) {
 
 // --- In words -----------------------------------------------------------------------------------
 
+function optimizerInWords(s) {
+  if (s.optimizer === "AdamW") return `AdamW (weight decay ${s.decay})`;
+  if (!hasMomentum(s)) return s.optimizer;
+  return s.momentum ? `${labelOf(optimizers, s.optimizer)} ${s.momentum}` : "SGD without momentum";
+}
+
 function inWords(s) {
   const defaults = settle(single, {});
   const shape = labelOf(shapes, s.schedule);
   const extras = [
     ...(s.warmup ? [`warmup over ${s.warmup} %`] : []),
     ...(s.cooldown ? [`a line to zero over the last ${s.cooldown} %`] : []),
-    ...(s.momentum !== undefined && s.momentum !== defaults.momentum ? [`momentum ${s.momentum}`] : []),
-    ...(s.decay !== "0" ? [`weight decay ${s.decay}`] : []),
+    ...(s.decay !== "0" && s.optimizer !== "AdamW" ? [`weight decay ${s.decay}`] : []),
     ...(s.batch !== defaults.batch ? [`batch size ${s.batch}`] : []),
     ...(s.clip !== "none" ? [`clipped at ${s.clip}`] : []),
     ...(s.keep < 1 ? [`keep probability ${s.keep}`] : []),
     ...(s.hidden !== defaults.hidden ? [`hidden layers ${s.hidden}`] : []),
   ];
-  return [`rate ${format(s.rate)}`, shape, labelOf(optimizers, s.optimizer), ...extras, `${s.epochs} ${s.epochs === 1 ? "epoch" : "epochs"}`, ...(s.noisy ? ["a fifth of the labels is random"] : [])].join(", ");
+  return [`rate ${format(s.rate)}`, shape, optimizerInWords(s), ...extras, `${s.epochs} ${s.epochs === 1 ? "epoch" : "epochs"}`, ...(s.noisy ? ["20 % random labels"] : [])].join(", ");
 }
 
 const networksOf = (n) => (n === 1 ? "1 network" : `${n} networks`);
 const points = (value) => (Math.abs(value) < 0.005 ? "0.00" : value.toFixed(2).replace("-", "−"));
 
-// How many networks ended no better than guessing: with a loss above that of guessing, or none.
-const guessing = (result) => result.trainLoss.at(-1).filter((loss) => !(loss <= GUESSING)).length;
 const errorsOf = (result, epoch = -1) => result.validationAccuracy.at(epoch).map((accuracy) => 100 * (1 - accuracy));
+
+// How many networks ended no better than guessing: with a loss above that of guessing, or none, or
+// with about its error. A network that knows only how often each class comes may have a lower loss.
+function guessing(result) {
+  const errors = errorsOf(result);
+  return result.trainLoss.at(-1).filter((loss, i) => !(loss <= GUESSING) || errors[i] >= GUESSED).length;
+}
+
+// The rates that were trained in this visit with everything else as now: [rate, mean error].
+function tried(s, results) {
+  const rate = /"rate":([^,]+),/;
+  const others = (name) => name.replace(rate, "");
+  const mine = others(orderOf(s).name);
+  const found = Object.entries(results).filter(([name, result]) => others(name) === mine && result.trainLoss.length === s.epochs);
+  return found.map(([name, result]) => [Number(name.match(rate)[1]), meanOf(errorsOf(result))]).sort(([a], [b]) => a - b);
+}
 
 // What happened, and where the book explains it.
 function hints(s, result) {
@@ -211,7 +233,7 @@ function hints(s, result) {
   const curve = orderOf(s).setting.factors;
   const late = Math.floor(curve.length * 0.9);
   if (failed) {
-    found.push({ text: `${failed} of ${networksOf(s.seeds)} ended no better than guessing: the training loss is above ${GUESSING.toFixed(2)}, or is not a number. The rate may be too large (or, in a short run, far too small):`, page: "chapters/01-decay-theory/index.html", label: "chapter 1, Why rates decay" });
+    found.push({ text: `${failed} of ${networksOf(s.seeds)} ended no better than guessing: the training loss is above ${GUESSING.toFixed(2)}, or is not a number, or the validation error is ${GUESSED} % or more. The rate may be too large (or, in a short run, far too small):`, page: "chapters/01-decay-theory/index.html", label: "chapter 1, Why rates decay" });
   }
   const [before, after] = [meanOf(mean.slice(-10, -5)), meanOf(mean.slice(-5))];
   const slow = !failed && s.epochs >= 5 && mean.at(-1) > 0.8 * mean[0];
@@ -219,7 +241,7 @@ function hints(s, result) {
     found.push({ text: "Since the first epoch, the mean training loss has fallen by less than a fifth. The rate may be too small:", page: "chapters/07-finding-a-rate/index.html", label: "chapter 7, Finding a rate" });
   }
   if (!failed && !slow && s.epochs >= 10 && s.schedule === "Constant" && !s.cooldown && after > 0.97 * before) {
-    found.push({ text: "The rate is constant, and in the last five epochs the mean training loss was not lower by 3 % than in the five epochs before. The run may be on the noise floor of its rate:", page: "chapters/01-decay-theory/index.html", label: "chapter 1, Why rates decay" });
+    found.push({ text: "The rate is constant, and the mean training loss fell by less than 3 % from the five epochs before the last five to the last five. The run may be on the noise floor of its rate:", page: "chapters/01-decay-theory/index.html", label: "chapter 1, Why rates decay" });
   }
   if (!failed && best <= 0.75 * s.epochs && held.at(-1) > 1.05 * lowest) {
     found.push({ text: `The mean validation loss was lowest after epoch ${best}; at the end it is ${format(100 * (held.at(-1) / lowest - 1))} % higher. How to read such a curve:`, page: "chapters/07-finding-a-rate/read-the-curve.html", label: "chapter 7, Read the curve" });
@@ -239,7 +261,7 @@ function summaryOf(s, known, verdicts, trouble) {
   const spread = s.seeds > 1 ? ` ± ${half.toFixed(1)} % (mean of ${s.seeds} networks, 95 % interval)` : " % (one network: no interval)";
   const said = verdicts
     .filter(({ a }) => a === "this")
-    .map(({ b, verdict }) => ({ better: `better than ${b}`, worse: `worse than ${b}`, equivalent: `equivalent to ${b} within ${MARGIN} points`, "not told apart": `not told apart from ${b}` })[verdict]);
+    .map(({ b, verdict }) => ({ better: `better than ${b}`, worse: `worse than ${b}`, equivalent: `equivalent to ${b} (the difference is smaller than ${MARGIN} points)`, "not told apart": `not told apart from ${b}` })[verdict]);
   const sentences = [
     `${inWords(s)}: after ${s.epochs * Math.ceil(SAMPLES / Number(s.batch))} steps the validation error is ${mean.toFixed(1)}${spread}.`,
     failed ? `${failed} of ${networksOf(s.seeds)} ended no better than guessing.` : s.seeds > 1 ? "All networks ended better than guessing." : "The network ended better than guessing.",
@@ -295,7 +317,7 @@ function forest(verdicts, colors) {
     alt: `${title}, in points, with 95 % intervals. ${names.join("; ")}. The margin is ${MARGIN} points.`,
     hint: `in points; dashed: 0 and the margin of ${MARGIN}`,
     height: 110 + 42 * verdicts.length,
-    x: { label: "below 0, the first of the pair has fewer errors", min: -reach, max: reach, ticks: [-tick, 0, tick] },
+    x: { label: "left of 0, the first of the pair has fewer errors", min: -reach, max: reach, ticks: [-tick, 0, tick] },
     y: { min: -0.6, max: verdicts.length - 0.4, ticks: [] },
     lines: verdicts.map(({ a, b, mean, half }, i) => ({ x: [mean - half, mean + half], y: [row(i), row(i)], color: colors[b], label: `${a} − ${b}` })),
     points: verdicts.map(({ mean, b }, i) => ({ x: mean, y: row(i), color: colors[b] })),
@@ -317,6 +339,8 @@ const PRESETS = [
   ["warmup", { optimizer: "AdamW", rate: 0.02, schedule: "Linear", warmup: 10, epochs: 12, kept: "rate:0.02,schedule:Linear,optimizer:AdamW,epochs:12" }],
 ];
 
+// The letter of the kept setting that is the present one.
+const same = ([mine, ...kept]) => kept.find((one) => orderOf(one).name === orderOf(mine).name)?.letter;
 const finished = (one) => one.result?.trainLoss.length === one.epochs;
 
 const explorer = {
@@ -328,24 +352,25 @@ const explorer = {
   },
   actions(s) {
     const kept = parseKept(s.kept);
+    const more = kept.length < 3 && !same(entrants(s));
     return [
-      ...(kept.length < 3 ? [["Keep this setting to compare", { kept: writeKept([...kept, s]) }]] : []),
+      ["Keep this setting to compare", more && { kept: writeKept([...kept, s]) }],
       ...kept.map((_, i) => [`Remove ${"ABC"[i]}`, { kept: writeKept(kept.filter((_, other) => other !== i)) }]),
     ];
   },
   // Trains what the state asks for and isn't known yet. Results are kept while the page is open.
   work({ digits }, show) {
     const results = {};
-    let trouble;
-    const tell = () => show({ digits, results, trouble });
+    let [trouble, failed] = ["", false];
+    const tell = () => show({ digits, results, trouble, failed });
     const hear = ({ name, told }) => {
       const names = ["trainLoss", "validationLoss", "validationAccuracy", "rate"];
       const before = told.epoch && results[name] ? results[name] : Object.fromEntries(names.map((one) => [one, []]));
       results[name] = Object.fromEntries(names.map((one) => [one, [...before[one].slice(0, told.epoch), told[one]]]));
       tell();
     };
-    const train = makeTrainer(digits, hear, (text) => {
-      trouble = text;
+    const train = makeTrainer(digits, hear, (text, ended = false) => {
+      [trouble, failed] = [text, ended];
       tell();
     });
     return (state) => {
@@ -373,7 +398,11 @@ const explorer = {
     const low = 10 ** Math.max(-7, Math.floor(Math.log10(Math.min(0.01, ...losses))));
     const x = { label: "epoch", min: 1, max: last };
     const all = known.every(finished);
-    const verdicts = several && all && s.seeds > 1 ? judge(known.map((one) => ({ name: one.letter, scores: errorsOf(one.result) })), MARGIN) : [];
+    const names = known.map((one) => orderOf(one).name);
+    const different = known.filter((_, i) => names.indexOf(names[i]) === i);
+    const twin = same(known);
+    const rows = tried(s, data.results ?? {});
+    const verdicts = different.length > 1 && all && s.seeds > 1 ? judge(different.map((one) => ({ name: one.letter, scores: errorsOf(one.result) })), MARGIN) : [];
     const rates = known.map((one) => rateLine(one, several)).reverse();
     const highest = Math.max(...rates.flatMap((line) => line.y), s.rate);
     const colors = Object.fromEntries(known.map((one) => [one.letter, one.color]));
@@ -386,10 +415,15 @@ const explorer = {
         ...(verdicts.length ? [forest(verdicts, colors)] : []),
       ],
       summary: summaryOf(s, known, verdicts, data.trouble),
+      busy: !all && !data.failed,
       notes: [
         ...(several ? known.map((one) => ({ color: one.color, text: `${one.letter}: ${inWords(one)}.` })) : []),
-        ...(several && s.seeds === 1 ? [{ text: "One network has no interval, so there is no verdict: choose more." }] : []),
+        ...(twin ? [{ text: `This setting is the same as ${twin}. Change something to compare it; it can't be kept twice.` }] : []),
+        ...(known.length === 4 ? [{ text: "Three settings are kept. Remove one to keep another." }] : []),
+        ...(several ? [{ text: "The buttons above the sliders, and Reset, remove the kept settings." }] : []),
+        ...(several && s.seeds === 1 ? [{ text: "One network has no interval, so there is no verdict: choose two or more networks." }] : []),
         ...(finished(known[0]) ? hints(s, known[0].result) : []),
+        ...(rows.length > 1 ? [{ text: `Rates tried here with these settings, and their mean validation errors: ${rows.map(([rate, error]) => `${format(rate)}: ${error.toFixed(1)} %`).join("; ")}.` }] : []),
       ],
       ...(verdicts.length
         ? {

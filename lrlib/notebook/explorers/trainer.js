@@ -42,7 +42,7 @@ function startWorker() {
 }
 
 // Gives a function that takes orders, lists of {name, setting}. `tell` hears {name, told, done}, and
-// `trouble` that there is no worker any more, or that nothing can be trained.
+// `trouble` that there is no worker any more, or (then with true) that nothing can be trained.
 function makeTrainer(digits, tell, trouble) {
   const patience = 20_000;
   let [worker, id, waiting, order] = [undefined, 0, 0, []];
@@ -53,7 +53,7 @@ function makeTrainer(digits, tell, trouble) {
     try {
       await trainAll(makeEngine(plateau), digits, order, { tell: (news) => hear({ id: mine, ...news }), stopped: () => id !== mine, pause, slice: 0 });
     } catch (error) {
-      trouble(`The training failed in this browser (${error.message}).`);
+      trouble(`The training failed in this browser (${error.message}).`, true);
     }
   }
 
@@ -61,7 +61,7 @@ function makeTrainer(digits, tell, trouble) {
     clearTimeout(waiting);
     worker?.terminate();
     worker = null;
-    trouble("The browser gave no worker, or the worker stopped: the page trains by itself, more slowly.");
+    trouble("The browser has no background training here, or it stopped, so the page trains by itself, more slowly.");
     here();
   }
 
