@@ -20,7 +20,7 @@ FINE_TUNING, WIDTHS = f"{GROUPS}/fine-tuning", f"{GROUPS}/across-widths"
 RESUME, DESIGN = f"{HAND}/resume-and-test", f"{HAND}/design-your-own"
 FINDING, ADAMW = ("07-finding-a-rate", "08-adamw-and-warmup")
 TRANSFORMER = f"{ADAMW}/small-transformer"
-STEPS = "09-steps-batches-devices"
+STEPS, BEYOND = "09-steps-batches-devices", "10-beyond-the-schedule"
 FRAMEWORKS, OWN = f"{STEPS}/frameworks", f"{STEPS}/in-your-framework"
 KINDS = f"{GROUPS}/kinds-of-parameters"
 GLOSSARY, BROKEN = "book/glossary", "book/symptoms"
@@ -73,7 +73,9 @@ QUERIES = {
     "condition number": (f"{DECAY}/step-size", f"{DECAY}/index", GLOSSARY),
     "effective learning rate momentum": (f"{DECAY}/step-size", f"{DECAY}/index", GLOSSARY),
     "linear scaling batch size": (f"{DECAY}/noise-floor", f"{DECAY}/index"),
-    "weight averaging EMA": (f"{DECAY}/noise-floor", f"{DECAY}/index", GLOSSARY),
+    "weight averaging EMA": (f"{BEYOND}/averages", f"{BEYOND}/index", f"{DECAY}/noise-floor"),
+    "extend training after a cosine schedule": (f"{BEYOND}/going-on", f"{BEYOND}/index"),
+    "schedule-free optimizer": (f"{BEYOND}/averages", f"{BEYOND}/index", GLOSSARY),
     "SWA": (GLOSSARY, GUIDE, f"{DECAY}/noise-floor"),
     "weight decay groups": (f"{GROUPS}/parameter-groups", f"{GROUPS}/index"),
     "AdamW weight decay bias norm": (f"{GROUPS}/parameter-groups", f"{GROUPS}/index"),
@@ -147,7 +149,7 @@ QUERIES = {
     "ValueError: Expected float between 0 and 1 pct_start, but got 30": (BROKEN,),
     "TypeError: StepLR.__init__() got an unexpected keyword argument 'verbose'": (BROKEN,),
     "A `OneCycleLR` scheduler is using 'interval': 'epoch'. Are you sure you didn't mean "
-    "'interval': 'step'?": (BROKEN, FRAMEWORKS),
+    "'interval': 'step'?": (BROKEN, FRAMEWORKS, f"{STEPS}/index"),
     "ZeroDivisionError: integer modulo by zero": (BROKEN,),
     # Symptoms, as they are typed.
     "loss is NaN": (BROKEN,),
