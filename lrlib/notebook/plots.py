@@ -12,6 +12,7 @@ from cycler import cycler
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from numpy.typing import ArrayLike, NDArray
 
 from lrlib.finder import RangeTest
@@ -96,6 +97,12 @@ def show(figure: Figure, alt: str, name: str = "") -> None:
 
     if len(alt) < 40:
         raise ValueError(f"show(alt={alt!r}): alt must say what the figure shows, in a sentence")
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        title = axes.get_title(loc="left")
+        found = [text for text in axes.findobj(Text) if title and text.get_text() == title]
+        if any(text.get_window_extent().x1 > figure.bbox.x1 for text in found):
+            raise ValueError(f"show: the title {title!r} is cut off on the right; shorten it")
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     plt.close(figure)

@@ -65,6 +65,14 @@ def test_the_stored_picture_is_the_drawn_one_in_less_space(displayed) -> None:
         assert after == pytest.approx(before, abs=0.01)
 
 
+def test_a_title_that_is_cut_off_is_refused(displayed) -> None:
+    title = "A title that is far too long for a figure that a phone can show, as everyone sees"
+    fig, alt = plots.lr_curve({"cosine": Cosine(50)}, 50, title=title)
+    with pytest.raises(ValueError, match="is cut off on the right; shorten it"):
+        plots.show(fig, alt)
+    assert displayed == []
+
+
 def test_alt_text_must_say_something(displayed) -> None:
     fig, _ = plots.figure()
     with pytest.raises(ValueError, match="must say what the figure shows"):
