@@ -5,10 +5,13 @@ const powers = (low, high) => counting(high - low + 1).map((i) => [String(2 ** (
 
 function count(s) {
   const batches = Math.ceil(s.samples / (s.batch * s.devices));
-  const updates = Math.ceil(batches / s.accumulation);
-  const steps = updates * s.epochs;
+  // Ignite counts the batches of the whole run, so an epoch's rest goes into the next update.
+  const whole = s.framework === "ignite";
+  const updates = whole ? batches / s.accumulation : Math.ceil(batches / s.accumulation);
+  const steps = Math.max(Math.floor(updates * s.epochs), 1);
+  const unused = whole ? (batches * s.epochs) % s.accumulation : 0;
   const warmup = Math.min(Math.round((s.warmup / 100) * steps), steps - 1);
-  return { batches, rest: batches % s.accumulation, updates, steps, warmup, together: s.batch * s.devices * s.accumulation };
+  return { batches, rest: whole ? 0 : batches % s.accumulation, unused, updates, steps, warmup, together: s.batch * s.devices * s.accumulation };
 }
 
 // The Trainer's and timm's warmups begin at 0, the others with a first part of the peak.
@@ -31,10 +34,11 @@ const made = (s, c) => [
   "",
   "",
 ];
+const processes = (s) => (s.devices > 1 ? ["# In each process: a DistributedDataParallel model, a DistributedSampler."] : []);
 const scheduler = "scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)";
 const loop = (s, before, after) => [
   ...before,
-  ...(s.devices > 1 ? ["# In each process: a DistributedDataParallel model, a DistributedSampler."] : []),
+  ...processes(s),
   `for epoch in range(${s.epochs}):`,
   "    for number, (x, y) in enumerate(loader, 1):",
   `        (loss_function(model(x), y) / ${s.accumulation}).backward()`,
@@ -103,6 +107,16 @@ const codes = {
     ")",
     ...loop(s, ["updates = 0"], ["            updates += 1", "            scheduler.step_update(updates)"]),
   ],
+  ignite: (s, c) => [
+    ...made(s, c),
+    ...processes(s),
+    "trainer = create_supervised_trainer(",
+    `    model, optimizer, loss_function, gradient_accumulation_steps=${s.accumulation}`,
+    ")",
+    "scheduler = LRScheduler(torch.optim.lr_scheduler.LambdaLR(optimizer, factor))",
+    `trainer.add_event_handler(Events.ITERATION_STARTED(every=${s.accumulation}), scheduler)`,
+    `trainer.run(loader, max_epochs=${s.epochs})`,
+  ],
 };
 
 const plural = (n, one, many = `${one}s`) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
@@ -120,7 +134,7 @@ const explorer = {
       range("epochs", "epochs", 10, 1, 100),
       range("warmup", "warmup, % of the run", 5, 0, 50),
       logRange("rate", "peak rate", 0.001, 0.00001, 1),
-      pick("framework", "code for", "torch", [["torch", "plain PyTorch"], ["lightning", "Lightning"], ["trainer", "Hugging Face Trainer"], ["accelerate", "Accelerate"], ["timm", "timm"]]),
+      pick("framework", "code for", "torch", [["torch", "plain PyTorch"], ["lightning", "Lightning"], ["trainer", "Hugging Face Trainer"], ["accelerate", "Accelerate"], ["timm", "timm"], ["ignite", "Ignite"]]),
     ];
   },
   view(s) {
@@ -128,6 +142,7 @@ const explorer = {
     const points = Math.min(c.steps, 200);
     const x = [...new Set(counting(points).map((i) => Math.round((i * (c.steps - 1)) / Math.max(points - 1, 1))))];
     const rest = c.rest ? ` The last update of an epoch has only ${plural(c.rest, "batch", "batches")}.` : "";
+    const unused = c.unused ? ` Ignite makes no update with the last ${plural(c.unused, "batch", "batches")} of the run.` : "";
     return {
       charts: [{
         title: "The rate of each update",
@@ -137,7 +152,7 @@ const explorer = {
         lines: [{ x, y: x.map(factorOf(s, c)).map((factor) => s.rate * factor), color: "blue" }],
         rules: c.warmup ? [{ x: c.warmup }] : [],
       }],
-      summary: `The scheduler's length is ${plural(c.steps, "step")}: ${plural(c.updates, "update")} per epoch, of ${plural(c.together, "sample")} each. The warmup takes ${plural(c.warmup, "step")}.${rest}`,
+      summary: `The scheduler's length is ${plural(c.steps, "step")}: ${plural(c.updates, "update")} per epoch, of ${plural(c.together, "sample")} each. The warmup takes ${plural(c.warmup, "step")}.${rest}${unused}`,
       table: {
         caption: "What to count",
         head: ["number", "value"],
