@@ -1,7 +1,8 @@
 """What readers get on a page beyond its text: ways to run it, its next chapter, folded plumbing.
 
 Under a notebook's title stands how to run it and what its last run was; at the end of a chapter's
-narrative, the next chapter. The code of a figure, the setup and the imports are folded, and named.
+narrative, the next chapter. The code of a figure, the setup, the imports and long reports are
+folded, and named.
 A link `[text](#explorer-noisy-valley?rate=2.1)` sets the explorer that is on the same page.
 """
 
@@ -23,6 +24,9 @@ from lrlib.notebook import explorers
 SETTING = re.compile(r"#explorer-(?P<name>[\w-]+?)\?")
 WORDS = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[._])(?=\w)")
 CHAPTER = re.compile(r"chapters/\d\d-[\w-]+/index")
+# A cell that trains, steps or draws is more than a report, however long its claim is.
+EXPERIMENT = re.compile(r"torch|optimizer|scheduler|\bfit|show\(")
+LONG_REPORT = 16  # lines
 
 
 class LinkToSetting(Transform):  # type: ignore[misc]
@@ -66,10 +70,11 @@ def break_names(app: Sphinx, doctree: nodes.document) -> None:
 
 
 def plumbing(source: str) -> str | None:
-    """What a reader of the idea may skip: the setup, imports, or the drawing of a figure.
+    """What a reader of the idea may skip: setup, imports, the drawing of a figure, a long report.
 
-    A cell that defines a function isn't: it says more than how a figure is drawn. One of helpers
-    that a notebook's text has described gets the tag `tools`, and is folded as well.
+    A cell that defines a function says more than how a figure is drawn, so it isn't. One of helpers
+    that a notebook's text has described gets the tag `tools`, and is folded as well. A report turns
+    results that exist into a table or a claim; the sentence that it prints stays in view.
     """
     if source.startswith("# Setup"):
         return "Show the setup"
@@ -86,6 +91,10 @@ def plumbing(source: str) -> str | None:
         case ast.Expr(value=ast.Call(func=ast.Name(id="show"))):
             defines = any(isinstance(one, ast.FunctionDef | ast.ClassDef) for one in body)
             return None if defines else "Show the code of this figure"
+        case ast.Expr(value=ast.Call(func=ast.Name(id="claim" | "table" as what))):
+            reports = "measured(" in source and not EXPERIMENT.search(source)
+            if reports and source.count("\n") + 1 >= LONG_REPORT:
+                return f"Show the code of this {what}"
     return None
 
 

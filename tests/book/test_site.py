@@ -248,6 +248,9 @@ def test_figures_are_seen_and_their_code_can_be_opened(pages) -> None:
     assert folds >= 50
 
 
+REPORT = "x = known[0]\n" + "\n" * 14 + "claim('small', x < 1, measured(x))"
+
+
 @pytest.mark.parametrize(
     ("source", "what"),
     [
@@ -260,6 +263,9 @@ def test_figures_are_seen_and_their_code_can_be_opened(pages) -> None:
         ("def idea():\n    pass\n\n\nshow(fig)", None),
         ("show(fig)\nclaim('x', True)", None),
         ("%timeit x", None),
+        (REPORT, "Show the code of this claim"),
+        (REPORT.replace("\n\n", "\n"), None),
+        (REPORT.replace("x = ", "x = torch."), None),
     ],
 )
 def test_only_plumbing_is_folded(source: str, what: str | None) -> None:
