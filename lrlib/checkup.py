@@ -1,7 +1,7 @@
 """The checkup: what is wrong with a scheduler, before a run (`examine`) and during it (`watch`).
 
-Both hold the rates that an optimizer uses, and the calls of `step`, against a list of rules. What
-some sound runs do as well is a note, not a finding. Nothing that belongs to the run is changed.
+Both compare the rates that an optimizer uses, and the calls of `step`, with a list of rules. If
+some sound runs do the same, it is a note, not a finding. Nothing of the run is changed.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def examine(
     `make_scheduler` gets a stand-in with the groups and options of `optimizer` (without one: a
     single group at 0.1), so that the real one isn't touched. `metric`, a value per step or a
     function of the step, is for `ReduceLROnPlateau`. `steps_per_epoch` and `model` add rules about
-    epochs and about weights; `ignore` names rules that are silent.
+    epochs and about weights; `ignore` names rules that are not applied.
 
     >>> report = examine(lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, T_max=50), 100)
     >>> [(finding.rule, finding.step) for finding in report.findings]

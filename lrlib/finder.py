@@ -1,7 +1,7 @@
 """The range test (LR finder): a short run whose rate rises from tiny to huge, and its readings.
 
-The loss is drawn over the rate. Where it falls, the rate is useful; where it rises, too high. The
-model, the optimizer and the random state are put back bit for bit, however the test ends.
+The loss is drawn over the rate. Where it falls, the rate is useful. Where it rises, the rate is too
+high. The model, the optimizer and the random state are put back bit for bit, however the test ends.
 """
 
 from __future__ import annotations
@@ -80,7 +80,8 @@ def range_test(
 
     A model in evaluation mode is put in training mode. Weights, buffers, gradients, modes, the
     optimizer's state and the random state of torch, numpy and Python are what they were before,
-    also after an error or Ctrl-C. What an iterator has handed out is gone; a loader starts anew.
+    also after an error or Ctrl-C. An iterator doesn't get its batches back; a
+    loader starts again.
 
     Raises ValueError if a scheduler has been made for the optimizer, if the rate is changed during
     a step, if the first loss isn't finite, or if `batches` is an iterator that ends too early.
@@ -231,8 +232,8 @@ def valley(test: RangeTest) -> float:
     """The rate halfway along the longest fall of the smoothed loss, fastai's default (2021).
 
     The longest strictly falling subsequence has n points; its last one is at index e. The reading
-    is at index e − n + ⌊n/3⌋ + ⌊n/6⌋, or at 0 if that is negative. It is fastai's, which takes the
-    points to be neighbors.
+    is at index e − n + ⌊n/3⌋ + ⌊n/6⌋, or at 0 if that is negative. This is fastai's formula, which
+    treats the points as neighbors.
     """
     rates, loss = _curve("valley", test)
     lengths = np.ones(len(loss), dtype=int)

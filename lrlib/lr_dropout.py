@@ -4,8 +4,8 @@ The inner optimizer takes its step as always, so that its state sees the whole g
 dropped coordinates are restored to their old values, to the last bit. Nothing is rescaled, unless
 it is asked for. With masks of blocks, one coin decides for a whole parameter tensor.
 
-Step hooks on the inner optimizer would be shorter. But `copy.deepcopy` and `pickle` drop an
-optimizer's hooks without a word, and the copy would train without dropout.
+Step hooks on the inner optimizer would be shorter. But `copy.deepcopy` and `pickle` silently
+drop an optimizer's hooks, and the copy would train without dropout.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class LRDropout(Optimizer):
     `torch.initial_seed()`; other random numbers are neither used nor disturbed. The generator's
     state is in the `state_dict`.
 
-    Raises TypeError for LBFGS, which searches along a line and relies on having gone there.
+    Raises TypeError for LBFGS, which needs the weights to be where its line search has put them.
 
     >>> weight = torch.zeros(1000, requires_grad=True)
     >>> optimizer = LRDropout(torch.optim.SGD([weight], lr=0.1, momentum=0.9), keep=0.5)

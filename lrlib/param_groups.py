@@ -124,13 +124,13 @@ def kinds(model: nn.Module, head: str | None = None) -> dict[str, str]:
 def by_kind(
     model: nn.Module, options: Mapping[str, Options], head: str | None = None
 ) -> list[Group]:
-    """One group for each kind of parameter, as `kinds` has them; "*" is all that are left.
+    """One group for each kind of parameter, as `kinds` has them; "*" stands for the rest.
 
     An option's value is its rate, or a dict of optimizer options (`lr`, `weight_decay`, …). `head`
     is the name of the output layer; without it, the output layer is a matrix like others.
     Parameters that don't require a gradient are left out.
 
-    Raises ValueError for a kind that the model has and `options` hasn't, and the other way round.
+    Raises ValueError if the model has a kind that `options` doesn't have, or the other way round.
 
     >>> model = nn.Sequential(nn.Embedding(7, 4), nn.LayerNorm(4), nn.Linear(4, 4), nn.Linear(4, 7))
     >>> groups = by_kind(model, {"matrices": 0.02, "*": 3e-4}, head="3")
@@ -186,7 +186,7 @@ def layerwise_decay(
     layer (embeddings, class token, positions), and what comes after the last is the highest (norm
     and head). Howard and Ruder (2018) call it discriminative rates.
 
-    Raises ValueError where the default would find a single layer, or several stacks inside the
+    Raises ValueError if the default would find a single layer, or several stacks inside the
     children, or a head (by its name) that is registered before the blocks: name the layers then. A
     tied weight counts where its first name is.
 
@@ -288,7 +288,8 @@ def split_weight_decay(
 
     Splits each of `groups` in two (by default, all trainable parameters are one). Biases, the
     scales of norms, class tokens and positions don't decay. Embeddings of tokens do; `by_kind`
-    can put them apart. Raises ValueError for a tensor that is no parameter of the model.
+    can give them a group of their own. Raises ValueError for a tensor that is no parameter of the
+    model.
 
     >>> groups = split_weight_decay(nn.Linear(64, 10), weight_decay=0.01)
     >>> [(group["name"], group["weight_decay"], len(group["params"])) for group in groups]
@@ -320,7 +321,7 @@ def split_weight_decay(
 class GroupSummary:
     """A row of the audit: one parameter group.
 
-    group: its name, or its number where it has none; parameters: the names of its trainable
+    group: its name, or its number if it has none; parameters: the names of its trainable
     weights, "a = b" for one that two layers share; count: how many numbers these hold; lr,
     weight_decay: None if the group has none of its own; frozen: the names of its frozen weights,
     which wait in the group until they are trained.

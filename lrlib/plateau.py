@@ -52,12 +52,13 @@ class PlateauRule(Checked):
 
     An epoch is *bad* if its metric isn't better than the best so far by more than the threshold
     (NaN is bad). After more than `patience` bad epochs in a row the rate is multiplied by
-    `factor`, but not below `min_lr` (one for all groups, or one each), and not at all where that
+    `factor`, but not below `min_lr` (one for all groups, or one each), and not at all if that
     would change it by `eps` or less; then `cooldown` epochs pass in which bad ones don't count.
 
-    `threshold_mode` "rel" asks for best · (1 ∓ threshold), as torch does, which for a negative
-    best is no improvement at all; "abs" for best ∓ threshold; "magnitude", which torch lacks, takes
-    the threshold from the size of best, whatever its sign: the same as "rel" for positive metrics.
+    The value to beat depends on `threshold_mode`. With "rel" it is best · (1 ∓ threshold), as in
+    torch; if the best is negative, this value is no improvement at all. With "abs" it is
+    best ∓ threshold. With "magnitude", which torch doesn't have, it is
+    best ∓ threshold · abs(best): the same as "rel" for positive metrics.
 
     >>> rule = PlateauRule(factor=0.5, patience=1)
     >>> state = rule.start(0.1)
@@ -79,7 +80,8 @@ class PlateauRule(Checked):
     def start(self, lr: ArrayLike) -> PlateauState:
         """The state before the first metric: a rate, one for each group, or one for each run.
 
-        The groups of one optimizer share their metric, runs have one each: `step` takes either.
+        The groups of one optimizer share one metric, and each run has a metric of its own. `step`
+        works for both.
         """
         rates = _checks.array("start", "lr", lr, "a rate, or one for each group or run")
         if not (np.isfinite(rates).all() and (rates >= 0).all()):
@@ -92,7 +94,7 @@ class PlateauRule(Checked):
     def step(self, state: PlateauState, metric: ArrayLike) -> PlateauState:
         """The state after an epoch with this metric; a number, or an array with one for each run.
 
-        Where the runs' metrics have another shape than their rates, they must broadcast.
+        If the runs' metrics have another shape than their rates, they must broadcast.
         """
         value = np.asarray(metric, dtype=np.float64)
         better = self.better(value, state.best)
@@ -125,7 +127,7 @@ class PlateauRule(Checked):
 class Decision(NamedTuple):
     """The rule's decision for one epoch. As text, a line of the log.
 
-    lr: the rate from the next step on, a tuple where there are groups; bad: bad epochs in a row,
+    lr: the rate from the next step on, a tuple if there are groups; bad: bad epochs in a row,
     this one included; verdict: the reason in words.
     """
 

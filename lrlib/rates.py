@@ -1,7 +1,8 @@
 """Reading, setting and tracing the rates that an optimizer really uses.
 
 `trace` records what a torch scheduler did; `from_torch` returns the pure schedule that it follows;
-`to_torch` goes the other way. The tests hold the first two equal for every class of torch.
+`to_torch` goes the other way. The tests check that the first two agree for every
+class of torch.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def current_lrs(optimizer: Optimizer) -> list[float]:
 def set_lr(optimizer: Optimizer, lr: float | Sequence[float]) -> None:
     """Sets the rate of every parameter group: one number for all, or a sequence with one each.
 
-    This is the whole of a manual schedule. A tensor-valued rate (as compiled and capturable
+    A manual schedule needs nothing else. A tensor-valued rate (as compiled and capturable
     optimizers keep it) is filled in place. If a rate is refused, none is set.
 
     >>> optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.1)
@@ -131,8 +132,8 @@ def from_torch(scheduler: LRScheduler) -> list[Schedule]:
     """The pure schedule that a torch scheduler follows, one for each parameter group.
 
     Each is a factor of the group's `initial_lr`, counted from the scheduler's first step,
-    however far it has been stepped. Covers all of torch's open-loop schedulers, `SWALR`, and
-    `SequentialLR` and `ChainedScheduler` if their parts don't interfere.
+    also if the scheduler has been stepped already. Covers all of torch's open-loop schedulers,
+    `SWALR`, and `SequentialLR` and `ChainedScheduler` if their parts don't interfere.
 
     Raises TypeError for `ReduceLROnPlateau` (its rate depends on a metric), for classes that torch
     doesn't have, and for composites in which a part goes on from the rate that another one left;

@@ -1,8 +1,8 @@
 """A schedule is a pure function of the step: no torch, no state.
 
 `schedule(t)` takes a step counted from 0 (an int, or an integer array) and returns the *factor*
-that multiplies the base rate. Because nothing is remembered, resuming at step t is calling at t,
-and a plotted curve is the curve that a training with this schedule uses.
+that multiplies the base rate. A schedule remembers nothing. So to resume at step t, you call it at
+t, and the curve that you plot is the curve that a training with this schedule uses.
 
 >>> warmup = Linear(start=0.1, end=1.0, steps=10)
 >>> schedule = warmup.then(Cosine(steps=90), at=10)
@@ -219,7 +219,8 @@ class MultiStep(Schedule):
 class Exponential(Schedule):
     """Multiplied by gamma at every step: f(t) = gamma^t.
 
-    Never ends; a gamma above 1 grows (as a range test does). The same as torch's `ExponentialLR`.
+    Never ends; with a gamma above 1 the rate grows (as in a range test). The same as torch's
+    `ExponentialLR`.
 
     >>> Exponential(0.9)(2)
     0.81
@@ -307,8 +308,8 @@ class Cosine(Schedule):
     """Half a cosine wave from 1 to `end`: f(t) = end + (1 − end) · (1 + cos(π t / steps)) / 2.
 
     Holds `end` after `steps`. torch's `CosineAnnealingLR` does not: it climbs back to 1 by
-    2 · steps and goes on swinging. `periodic=True` does the same (and beyond a few thousand steps
-    is the more exact of the two, since torch multiplies rounded ratios). Loshchilov and Hutter
+    2 · steps, and falls again, and so on. `periodic=True` does the same. Beyond a few thousand
+    steps it is more exact than torch, which multiplies rounded ratios. Loshchilov and Hutter
     (2017).
 
     >>> Cosine(steps=4)([0, 2, 4, 6]).round(6).tolist()
@@ -396,9 +397,9 @@ class OneCycle(Schedule):
 
     The peak is at step peak_at · steps − 1, the end at step steps − 1; between the corners the
     rate follows half a cosine wave (`shape="cosine"`) or a line. With `three_phase` the descent
-    first mirrors the rise and then runs to `end`. Factors count from the peak, so the base rate is
-    the highest rate. Holds `end` afterwards, where torch's `OneCycleLR` allows one step too many,
-    with a rate that jumps, and then raises. Smith and Topin (2018).
+    first mirrors the rise and then runs to `end`. A factor is a share of the peak, so the base rate
+    is the highest rate. Holds `end` afterwards. torch's `OneCycleLR` allows one step too many, with
+    a rate that jumps, and then raises an error. Smith and Topin (2018).
 
     >>> OneCycle(steps=10, peak_at=0.5, start=0.1, end=0.0, shape="linear")([0, 4, 9]).tolist()
     [0.1, 1.0, 0.0]
@@ -467,7 +468,7 @@ class WarmupStableDecay(Schedule):
 class Piecewise(Schedule):
     """A list of (how many steps, factor), the last factor held: the manual schedule as data.
 
-    With factors that are rates and a base rate of 1 this is the classical table: the list below
+    If the factors are rates and the base rate is 1, this is the classical table: the list below
     means 0.1 for one epoch, then 0.01 for two, then 0.001. torch's `ConstantLR(factor, n)` is
     `Piecewise([(n, factor), (1, 1.0)])`.
 
@@ -495,7 +496,7 @@ def _numbers(owner: str, returned: list[Any]) -> Factors:
 class Custom(Schedule):
     """Any function of the step, as torch's `LambdaLR` takes it: f(t) = function(t).
 
-    Its `repr` names the function, and so does not evaluate back.
+    Its `repr` shows the name of the function, so `eval` can't make the schedule again from it.
 
     >>> Custom(lambda t: 1 / (1 + t))(3)
     0.25
@@ -512,7 +513,8 @@ class Multiplicative(Schedule):
     """A running product: f(0) = 1, f(t) = f(t − 1) · function(t).
 
     The same as torch's `MultiplicativeLR`. Every call multiplies from step 1 on, since a schedule
-    remembers nothing. Its `repr` names the function, and so does not evaluate back.
+    remembers nothing. Its `repr` shows the name of the function, so `eval` can't make the schedule
+    again from it.
 
     >>> Multiplicative(lambda t: 0.5)([0, 1, 2]).tolist()
     [1.0, 0.5, 0.25]
@@ -546,8 +548,8 @@ class Product(Schedule):
 class Sequential(Schedule):
     """Schedules one after the other; part i starts at step at[i−1], with its own clock at 0.
 
-    Two of them are written `a.then(b, at=n)`. The rule of torch's `SequentialLR`, but milestones
-    out of order are an error, not a phase that is silently skipped.
+    Two of them are written `a.then(b, at=n)`. The rule is that of torch's `SequentialLR`,
+    but milestones out of order raise an error. torch silently skips a part.
 
     >>> Sequential([Constant(0.1), Constant(1), Constant(0.01)], at=[2, 4])(range(6)).tolist()
     [0.1, 0.1, 1.0, 1.0, 0.01, 0.01]

@@ -1,8 +1,8 @@
 """The coordinate check: does a step change a wide network as much as a narrow one?
 
-If the activations of some layer change more the wider the network is, then a rate that was tuned at
-one width is too high for a larger one. The check needs a few steps at each width, not a training.
-It is a tool for somebody's own model and needs torch alone, so it isn't part of the laboratory.
+If some layer's activations change more in a wider network, then a rate that was tuned at one width
+is too high for a larger one. The check needs a few steps at each width, not a training.
+It is a tool for your own model and needs torch alone, so it isn't part of the laboratory.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def coordinate_check(
     of 0, ½ and 1. A layer has no row if its output never changes, or if it is never called (torch's
     attention uses the weight of its `out_proj` without calling it).
 
-    The random state of torch is what it was before. Raises ValueError if a change isn't finite, if
+    The random state of torch is left unchanged. Raises ValueError if a change isn't finite, if
     no layer changes, or if the layers can't be seen because the model is compiled.
 
     >>> def make(width):

@@ -1,4 +1,4 @@
-"""The protocol of a comparison: tune every entrant alike, then judge all pairs on fresh seeds.
+"""The protocol of a comparison: tune all entrants equally, then judge all pairs on fresh seeds.
 
 1. One metric tunes (on the validation split) and judges (on the test split).
 2. The grid of rates grows until the best rate of every entrant lies inside it.
@@ -6,8 +6,8 @@
 4. The margin, below which a difference doesn't matter, is written down before the run.
 5. All pairs at all budgets are tested together, with Holm's correction.
 
-The rules are those of a designed experiment: a rate is what is tuned, a seed is what is not of
-interest, and what is compared is the entrant at its own best rate.
+The rules are those of a designed experiment: the rate is tuned, the seed is not of interest, and
+every entrant is compared at its own best rate.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Card(Checked):
 class Verdict:
     """How entrant `a` did against `b` at one budget, in one of VERDICTS.
 
-    differences: a − b of every unit; an outlier shows here, and not in a mean.
+    differences: a − b of every unit; you can see an outlier here, but not in a mean.
     """
 
     a: str
@@ -76,7 +76,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Contest:
-    """A finished contest: all that was seen, in a form that JSON keeps.
+    """A finished contest: all that was seen, in a form that JSON can store.
 
     rates: the grid that each entrant ended with, per budget; tuning: the mean score at each of
     these rates; best: the rate that won; scores: the test score of every unit at that rate. Each is
@@ -95,7 +95,7 @@ class Contest:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Contest:
-        """The contest that `record` kept; JSON makes strings of budgets. Raises as `check` does."""
+        """The contest that `record` kept (JSON has string budgets). Raises as `check` does."""
         parts = {
             name: {int(budget): dict(by_entrant) for budget, by_entrant in record[name].items()}
             for name in ("rates", "tuning", "best", "scores")
@@ -105,7 +105,7 @@ class Contest:
         return made
 
     def check(self) -> None:
-        """Raises ValueError if a best rate isn't the grid's, or is the grid's edge."""
+        """Raises ValueError if a best rate isn't on the grid, or is at its edge."""
         places = [(budget, entrant) for budget, by in self.scores.items() for entrant in by]
         for budget, entrant in places:
             rates, means = self.rates[budget][entrant], self.tuning[budget][entrant]

@@ -1,7 +1,7 @@
 """Image data sets and texts in memory, on the device, with fixed splits.
 
 `digits` comes with scikit-learn, and a text with this package. torchvision downloads the others
-once, checks them against their published MD5 sums, and reads them. No work per sample in Python.
+once, checks them against their published MD5 sums, and reads them. Python does no work per sample.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ class RankError(RuntimeError):
 
 
 def run_ranks(function: Callable[[], Any], ranks: int = 2, timeout: float = 60.0) -> list[Any]:
-    """Calls `function()` in so many new processes at once; returns the results in rank order.
+    """Calls `function()` in `ranks` new processes at once; returns the results in rank order.
 
     In each process `torch.distributed` is initialized with gloo, and torch uses one thread, so
     `function` can call `dist.get_rank()`, `dist.all_reduce` and `DistributedDataParallel`. It may

@@ -77,7 +77,7 @@ def claim(sentence: str, holds: bool | np.bool_, evidence: str = "") -> Claim:
 
 
 def measured(value: float | Interval, spec: str = ".3g", percent: bool = False) -> str:
-    """A measured number as text, marked with ≈; a `Interval` with its interval.
+    """A measured number as text, marked with ≈; an `Interval` with its half-width.
 
     With `percent`, a share is written in percent, and a difference of shares in points. `spec` is
     Python's format of a number, without a width. Raises ValueError for any other.
@@ -127,7 +127,7 @@ class Table:
 
 
 def table(columns: dict[str, Sequence[str]], caption: str = "") -> Table:
-    """A table of texts, the first column labelling the rows; numbers by `measured` or `f"…"`.
+    """A table of texts, the first column labels the rows; numbers by `measured` or `f"…"`.
 
     >>> table({"rate": ["0.1"], "loss": [measured(0.25, ".2f")]}, caption="One run.")
     One run.

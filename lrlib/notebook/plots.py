@@ -122,7 +122,7 @@ def compact(svg: str) -> str:
 
 
 def label_line(axes: Axes, x: float, y: float, text: str, color: str, **options: Any) -> None:
-    """Writes a label beside a line, in its color: nearer to the eye than a legend."""
+    """Writes a label beside a line, in its color: easier to read than a legend."""
     settings: dict[str, Any] = {
         "fontsize": 9.5,
         "va": "center",

@@ -16,9 +16,9 @@ FOLDER = Path(__file__).parent / "results"
 
 
 def recorded(name: str) -> dict[str, Any]:
-    """The record of an experiment: its `data`, and with what it was made (`machine`, `torch`, …).
+    """The record of an experiment: its `data`, and what it was made with (`machine`, `torch`, …).
 
-    Raises ValueError where there is no such record; it lists those that there are.
+    Raises ValueError if there is no such record; the message lists those that exist.
 
     >>> recorded("across-widths")["notebook"]
     'chapters/02-per-layer-rates/across-widths.ipynb'

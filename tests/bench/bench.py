@@ -94,7 +94,7 @@ def digits_sweep(processes: int = 1) -> list[dict]:
     stacked, one = side_by_side(ours, theirs)
     where = {1: "one process", 2: "two processes"}[processes]
     what = f"fit_many, 64 runs of the digits MLP in {where}"
-    rows = [row(f"{what}, a run", "the same run, ordinary loop", one, stacked / 64, 20)]
+    rows = [row(f"{what}, per run", "the same run, ordinary loop", one, stacked / 64, 20)]
     if processes == 1:
         stacked, products = side_by_side(ours, partial(products_alone, data, runs=64, epochs=10))
         rows.append(at_most(what, "its matrix products alone", products, stacked, 3))
@@ -157,7 +157,7 @@ def mnist_sweep(runs: int) -> list[dict]:
     fit, again = side_by_side(single, theirs, times=3)
     source_loop = "the source article's loop (DataLoader over torchvision's MNIST)"
     return [
-        row(f"fit_many, {runs} runs of the MNIST MLP, a run", source_loop, one, many / runs, 15),
+        row(f"fit_many, {runs} runs of the MNIST MLP, per run", source_loop, one, many / runs, 15),
         row("fit, one run of the MNIST MLP", source_loop, again, fit, None),
     ]
 
@@ -224,7 +224,7 @@ def lr_dropout() -> list[dict]:
     kinds = {
         "momentum and weight decay": {"lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4},
         "the same, fused": {"lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4, "fused": True},
-        "neither": {"lr": 0.1},
+        "without both": {"lr": 0.1},
     }
     rows = []
     for kind, options in kinds.items():
@@ -235,7 +235,8 @@ def lr_dropout() -> list[dict]:
             rows.append(row(f"{what}, {kind}", "the published way", theirs, step, 6))
         step, theirs = side_by_side(ours, plain.step, times=15)
         limit = None if on_cpu else 1.3
-        rows.append(at_most(f"{what}, {kind}", "torch.optim.SGD alike", theirs, step, limit))
+        against = "torch.optim.SGD with the same options"
+        rows.append(at_most(f"{what}, {kind}", against, theirs, step, limit))
     return rows
 
 
