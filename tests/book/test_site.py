@@ -272,6 +272,12 @@ def test_only_plumbing_is_folded(source: str, what: str | None) -> None:
     assert plumbing(source) == what
 
 
+def test_the_reference_shows_plain_types(pages) -> None:
+    signatures = [one.get_text() for one in pages["book/lrlib"].select("dt.sig")]
+    assert len(signatures) > 100
+    assert not [one for one in signatures if "Annotated" in one or " at 0x" in one]
+
+
 def test_long_names_in_tables_break_where_their_words_begin(pages) -> None:
     cells = pages["chapters/04-built-in-schedulers/index"].select("article td code")
     words = {code.get_text(): [*code.stripped_strings] for code in cells}
