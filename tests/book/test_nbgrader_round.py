@@ -136,7 +136,7 @@ def changed_copy(
 
 
 def test_every_command_of_the_guide_runs_as_printed(tmp_path: Path) -> None:
-    """A course of five students in an empty home, typed from the guide alone.
+    """A course of six students in an empty home, typed from the guide alone.
 
     Two downloads are replaced: the repository comes from this folder, and for what pip would
     install stand the packages that run this test.
@@ -181,7 +181,8 @@ def test_every_command_of_the_guide_runs_as_printed(tmp_path: Path) -> None:
     course = home / "learning-rates"
     types("You, before the course")
     types("You, if the hub has no exchange")
-    types("You, to release")
+    types("You, to make the students' version")
+    types("You, to release it through the exchange")
     released = course / "release" / NAME / "assignment.ipynb"
     right = {
         cell: re.sub(r"^\s*### (BEGIN|END) SOLUTION\n?", "", code, flags=re.M)
@@ -201,7 +202,7 @@ def test_every_command_of_the_guide_runs_as_printed(tmp_path: Path) -> None:
     (me,) = [path.name for path in (course / "submitted").iterdir()]
     assert marks() == {me: 20}
 
-    inbox = course / "inbox"
+    inbox = course / "inbox" / NAME
     changed_copy(released, inbox / "Kim Lee_1_assignsubmission_file/assignment (1).ipynb", right)
     changed_copy(released, inbox / "lopez_2_3_assignment-1.ipynb", right, keep_metadata=False)
     changed_copy(released, inbox / "novak_assignment.ipynb", right)
@@ -210,26 +211,35 @@ def test_every_command_of_the_guide_runs_as_printed(tmp_path: Path) -> None:
     changed_copy(released, inbox / "exit_assignment.ipynb", right | leaves)
     types("You, for files that were uploaded")
     submitted = course / "submitted"
-    students = {me, "Kim Lee_1", "lopez_2_3", "novak", "exit"}
+    # Through the exchange a file comes under the name that the student gave it.
+    misnamed = submitted / "misnamed" / NAME / "assignment (1).ipynb"
+    changed_copy(released, misnamed, right)
+    students = {me, "Kim Lee_1", "lopez_2_3", "novak", "exit", "misnamed"}
     assert {path.name for path in submitted.iterdir()} == students
 
     said = types("You, to grade", succeeds=False)
     cells = dict(re.findall(r"^\w+/(.*?)/?(?:\d\d-[\w-]+/)?assignment.ipynb:(\d+)$", said, re.M))
     assert cells["lopez_2_3"] == "0"
     assert len({n for who, n in cells.items() if who != "lopez_2_3"}) == 1
-    (failed,) = re.findall(r"for student '(.*)'", said)
-    assert failed == "exit"
+    assert sorted(re.findall(r"for student '(.*)'", said)) == ["exit", "misnamed"]
+    assert "did you forget to run 'nbgrader generate_assignment'?" in said
     types("You, to make the feedback and the table of marks")
-    assert marks() == {me: 20, "Kim Lee_1": 20, "lopez_2_3": 0, "novak": 20, "exit": 0}
+    failed = dict.fromkeys(["lopez_2_3", "exit", "misnamed"], 0)
+    assert marks() == {me: 20, "Kim Lee_1": 20, "novak": 20} | failed
 
-    # Both are repaired as the guide says: answers into the released notebook, a line deleted.
+    # They are repaired as the guide says: answers into the released notebook, a line deleted, a
+    # file renamed.
     changed_copy(released, submitted / "lopez_2_3" / NAME / "assignment.ipynb", right)
     one = submitted / "exit" / NAME / "assignment.ipynb"
     changed_copy(one, one, {"curves": ""})
-    types("You, to grade one student again", "lopez_2_3")
-    types("You, to grade one student again", "exit")
+    misnamed.rename(misnamed.with_name("assignment.ipynb"))
+    for who in failed:
+        types("You, to grade one student again", who)
     types("You, to make the feedback and the table of marks")
     assert marks() == dict.fromkeys(students, 20) | {"exit": 17}
-    assert {path.name for path in (course / "feedback").iterdir()} == students
+    pages = {path.parts[-3]: path.read_text("utf-8") for path in course.glob("feedback/*/*/*.html")}
+    # The first score of a page is the sum.
+    sums = {who: re.findall(r"Score: ([\d.]+) /", page)[0] for who, page in pages.items()}
+    assert {who: float(points) for who, points in sums.items()} == marks()
 
     assert typed == todo.keys(), "every block was typed"
