@@ -16,13 +16,5 @@ from lrlib.widths import *
 
 __version__ = "0.1.0"
 
-__all__ = [
-    *schedules.__all__,
-    *rates.__all__,
-    *param_groups.__all__,
-    *widths.__all__,
-    *plateau.__all__,
-    *lr_dropout.__all__,
-    *finder.__all__,
-    *checkup.__all__,
-]
+_modules = (schedules, rates, param_groups, widths, plateau, lr_dropout, finder, checkup)
+__all__ = [name for module in _modules for name in module.__all__]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import sys
 from collections.abc import Sequence
+from pkgutil import resolve_name
 
 import torch
 
@@ -37,10 +37,9 @@ def _examine(words: Sequence[str]) -> int:
     add("--steps-per-epoch", type=int, metavar="N", help="adds the rules about epochs")
     add("--ignore", nargs="+", default=[], metavar="RULE", help="rules that are silent")
     given = parser.parse_args(words)
-    module, _, name = given.function.partition(":")
     sys.path.insert(0, "")
     try:
-        make = getattr(importlib.import_module(module), name)
+        make = resolve_name(given.function)
     except (ImportError, AttributeError, ValueError) as error:
         parser.error(f"{given.function}: {error}; it must look like train:make_scheduler")
     optimizer = None
@@ -48,13 +47,8 @@ def _examine(words: Sequence[str]) -> int:
         groups = [{"params": [torch.zeros(1)], "lr": lr} for lr in given.lr]
         optimizer = torch.optim.SGD(groups, momentum=0.9)
     try:
-        report = examine(
-            make,
-            given.steps,
-            optimizer,
-            steps_per_epoch=given.steps_per_epoch,
-            ignore=given.ignore,
-        )
+        more = {"steps_per_epoch": given.steps_per_epoch, "ignore": given.ignore}
+        report = examine(make, given.steps, optimizer, **more)
     except (TypeError, ValueError) as error:
         parser.error(str(error))
     print(report)

@@ -87,12 +87,17 @@ def items(owner: str, name: str, value: Any, rule: str) -> tuple[Any, ...]:
     raise refuse(owner, name, value, rule, TypeError)
 
 
-def array(owner: str, name: str, value: Any, rule: str) -> NDArray[np.float64]:
-    """`value` as an array of floats."""
+def array(
+    owner: str, name: str, value: Any, rule: str, single: bool = False
+) -> NDArray[np.float64]:
+    """`value` as an array of floats; with `single`, an array of just one, without dimensions."""
     try:
-        return np.asarray(value, dtype=np.float64)
+        result = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError, RuntimeError):
         raise refuse(owner, name, value, rule, TypeError) from None
+    if single and result.ndim:
+        raise refuse(owner, name, value, rule, TypeError)
+    return result
 
 
 def each(check: Check, least: int = 0, rule: str = "a sequence") -> Check:
@@ -112,22 +117,21 @@ def optional(check: Check) -> Check:
     return lambda owner, name, value: None if value is None else check(owner, name, value)
 
 
-# --- Checks as types ---------------------------------------------------------------------------
+# --- Checks with a name, for arguments; and as types, for fields -------------------------------
+
+count = partial(integer, low=1)
+seed = partial(integer, high=2**63 - 1)  # what torch's and numpy's generators take
+positive = partial(number, above=True)
+share = partial(number, high=1.0, above=True)
+flag = partial(instance, kind=bool, rule="True or False")
 
 Whole = Annotated[int, integer]
-Count = Annotated[int, partial(integer, low=1)]
+Count = Annotated[int, count]
+Seed = Annotated[int, seed]
 Factor = Annotated[float, number]
-Positive = Annotated[float, partial(number, above=True)]
-Share = Annotated[float, partial(number, high=1.0, above=True)]
-Flag = Annotated[bool, partial(instance, kind=bool, rule="True or False")]
-# A seed that torch's and numpy's generators take.
-Seed = Annotated[int, partial(integer, high=2**63 - 1)]
-
-
-def seed(owner: str, value: Any) -> int:
-    """The check of `Seed`, for a function's argument."""
-    return integer(owner, "seed", value, high=2**63 - 1)
-
+Positive = Annotated[float, positive]
+Share = Annotated[float, share]
+Flag = Annotated[bool, flag]
 
 _hints = cache(partial(get_type_hints, include_extras=True))
 

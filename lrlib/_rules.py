@@ -12,13 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import (
-    ChainedScheduler,
-    ConstantLR,
-    LambdaLR,
-    ReduceLROnPlateau,
-    SequentialLR,
-)
+from torch.optim import lr_scheduler as torch_lr
 
 from lrlib.rates import from_torch
 
@@ -28,9 +22,8 @@ Rates = NDArray[np.float64]
 SITE = "https://learning-rate-book.github.io/learning-rate-book/"
 MUSEUM = "chapters/04-built-in-schedulers/bug-museum.html#exhibit-"
 GROUPS, SYMPTOMS = "chapters/02-per-layer-rates/parameter-groups.html", "book/symptoms.html"
-COSINE, HAND = (
-    f"chapters/{p}.html" for p in ("04-built-in-schedulers/cosine", "03-manual-schedules/by-hand")
-)
+COSINE = "chapters/04-built-in-schedulers/cosine.html"
+HAND = "chapters/03-manual-schedules/by-hand.html"
 
 # Each rule: the exhibit of the bug museum (or the page) that explains it, and what to do instead.
 RULES: dict[str, tuple[int | str, str]] = {
@@ -65,6 +58,9 @@ RULES: dict[str, tuple[int | str, str]] = {
     "plateau-negative": (30, 'set threshold_mode="abs"'),
     "plateau-nan": (32, "stop the run when the metric isn't finite"),
     "plateau-frozen": (33, "set eps=0, and min_lr to the lowest rate that you want"),
+}
+# What some sound runs do as well: a look is enough.
+NOTES: dict[str, tuple[int | str, str]] = {
     "ends-high": (21, "if it was meant to decay to 0, check the length; constant tails are fine"),
     "never-changes": (29, "check the milestones and lengths; a constant rate is fine"),
     "first-rate-zero": (SYMPTOMS, "start the warmup at 1/n; if a step is an epoch, one is lost"),
@@ -72,9 +68,7 @@ RULES: dict[str, tuple[int | str, str]] = {
     "not-at-start": (4, "build a new scheduler, unless you resume"),
     "constant-group": (GROUPS, "check its rate; a group that is held constant is fine"),
 }
-# What some sound runs do as well: a look is enough.
-NOTES = {"ends-high", "never-changes", "first-rate-zero", "past-the-end", "not-at-start"}
-NOTES |= {"constant-group"}
+RULES |= NOTES
 
 
 # --- The optimizer and the scheduler -----------------------------------------------------------
@@ -113,10 +107,8 @@ def at_start(scheduler: Any, optimizer: Optimizer) -> Iterator[Seen]:
         yield "last-lr-differs", 0, words
     for part in parts(scheduler):
         if len(getattr(part, "base_lrs", groups)) < len(groups):
-            words = (
-                f"{type(part).__name__} was built for {len(part.base_lrs)} of {len(groups)} groups"
-            )
-            yield "group-not-scheduled", None, words
+            words = f"was built for {len(part.base_lrs)} of {len(groups)} groups"
+            yield "group-not-scheduled", None, f"{type(part).__name__} {words}"
         for function in getattr(part, "lr_lambdas", []):
             if not isinstance(function, FunctionType) and getattr(function, "__dict__", None):
                 words = f"a checkpoint saves the fields of {type(function).__name__}"
@@ -125,19 +117,18 @@ def at_start(scheduler: Any, optimizer: Optimizer) -> Iterator[Seen]:
         if list(milestones) != sorted(milestones):
             yield "milestones-unsorted", None, f"milestones={milestones}: a part never runs"
         inner = [p for p in getattr(part, "_schedulers", []) if hasattr(p, "_schedulers")]
-        if inner and isinstance(part, SequentialLR):
+        if inner and isinstance(part, torch_lr.SequentialLR):
             words = f"{type(inner[0]).__name__} in a SequentialLR loses a step or fails"
             yield "nested", None, words
     if position > 0:
         yield "not-at-start", 0, f"the scheduler begins at position {position}"
         try:
-            due = [
-                g["initial_lr"] * f(position)
-                for g, f in zip(groups, from_torch(scheduler), strict=True)
-            ]
+            factors = [factor(position) for factor in from_torch(scheduler)]
         except (TypeError, ValueError):  # it has no formula
             return
-        if not np.allclose(due, used, rtol=1e-4, atol=1e-6 * max(g["initial_lr"] for g in groups)):
+        initial = [group["initial_lr"] for group in groups]
+        due = np.multiply(initial, factors).tolist()
+        if not np.allclose(due, used, rtol=1e-4, atol=1e-6 * max(initial)):
             words = f"at position {position} the schedule gives {shown(due)}, the optimizer has "
             yield "off-schedule", 0, words + shown(used)
 
@@ -169,19 +160,18 @@ def against_optimizer(scheduler: Any, before: Sequence[Any], rates: Rates) -> It
             if lr != float(old["initial_lr"]) and not close(rates[0, i], lr):
                 words = f"an earlier scheduler left {lr:.4g}; building this one made it "
                 yield "used-before", 0, f"{words}{rates[0, i]:.4g}"
-        elif (
-            not close(initial, lr) and abs(peaks[i] - lr) > lr / 10
-        ):  # its peak may be between steps
+        # A tenth, since the schedule's peak may lie between two steps.
+        elif not close(initial, lr) and abs(peaks[i] - lr) > lr / 10:
             words = f"the optimizer's lr={lr:g} has no effect; the rates go up to {peaks[i]:.4g}"
             yield "lr-overwritten", 0, words
-        if isinstance(scheduler, LambdaLR) and lr != 1 and close(peaks[i], lr * lr):
+        if isinstance(scheduler, torch_lr.LambdaLR) and lr != 1 and close(peaks[i], lr * lr):
             words = f"the highest rate, {peaks[i]:.4g}, is the square of lr={lr:g}"
             yield "rate-squared", 0, words
 
 
 def chain(scheduler: Any, rates: Rates) -> Iterator[Seen]:
     """A chain is the product of its parts."""
-    if not isinstance(scheduler, ChainedScheduler):
+    if not isinstance(scheduler, torch_lr.ChainedScheduler):
         return
     initial = float(scheduler.optimizer.param_groups[0]["initial_lr"])
     try:
@@ -206,12 +196,14 @@ def length(scheduler: Any, position: int | None) -> Iterator[Seen]:
 
 def _length(scheduler: Any) -> int:
     """How many steps the schedule has; 0 if that isn't known."""
-    if isinstance(scheduler, SequentialLR):
+    if isinstance(scheduler, torch_lr.SequentialLR):
         last = _length(scheduler._schedulers[-1])
         return scheduler._milestones[-1] + last if last and scheduler._milestones else last
-    if isinstance(scheduler, ChainedScheduler):
+    if isinstance(scheduler, torch_lr.ChainedScheduler):
         return max(map(_length, scheduler._schedulers))
-    names = ["total_steps", "T_max"] + ["total_iters"] * (not isinstance(scheduler, ConstantLR))
+    names = ["total_steps", "T_max"]
+    if not isinstance(scheduler, torch_lr.ConstantLR):  # its rate steps once, where it ends
+        names.append("total_iters")
     known = [getattr(scheduler, name, 0) for name in names]
     for function in getattr(scheduler, "lr_lambdas", []):  # transformers' schedules are partials
         known.append(getattr(function, "keywords", {}).get("num_training_steps", 0))
@@ -220,7 +212,7 @@ def _length(scheduler: Any) -> int:
 
 def plateau(scheduler: Any, metrics: Sequence[float], rates: Rates) -> Iterator[Seen]:
     """`ReduceLROnPlateau`, with the metrics that it was shown, if they are known."""
-    if not isinstance(scheduler, ReduceLROnPlateau):
+    if not isinstance(scheduler, torch_lr.ReduceLROnPlateau):
         return
     bad = [t for t, metric in enumerate(metrics) if not isfinite(metric)]
     if bad:
@@ -230,17 +222,13 @@ def plateau(scheduler: Any, metrics: Sequence[float], rates: Rates) -> Iterator[
         yield "plateau-negative", None, f"best is {best:g}: nothing counts as worse than that"
     worse = np.diff(metrics) * (1 if scheduler.mode == "min" else -1)
     if not bad and len(worse) > 1 and (worse > 0).all() and rates[-1].max() < rates[0].max():
-        words = (
-            f'with mode="{scheduler.mode}" the metric gets worse all the time, and the rate fell'
-        )
-        yield "plateau-mode", None, words
+        words = "the metric gets worse all the time, and the rate fell"
+        yield "plateau-mode", None, f'with mode="{scheduler.mode}" {words}'
     for group, low in zip(scheduler.optimizer.param_groups, scheduler.min_lrs, strict=False):
         lr = float(group["lr"])
         if 0 < lr - max(lr * scheduler.factor, low) <= scheduler.eps:
-            words = (
-                f"the rate {lr:.3g} would fall by no more than eps={scheduler.eps:g}, so it stays"
-            )
-            yield "plateau-frozen", None, words
+            words = f"would fall by no more than eps={scheduler.eps:g}, so it stays"
+            yield "plateau-frozen", None, f"the rate {lr:.3g} {words}"
 
 
 # --- The calls of step() -----------------------------------------------------------------------
@@ -287,11 +275,8 @@ def whole_run(rates: Rates, per_epoch: int | None) -> Iterator[Seen]:
     if not varies.any() and steps > 1:
         yield "never-changes", None, f"all {steps} steps have the same rate"
     for i, column in enumerate(rates.T):
-        peak, last, who = (
-            column.max(),
-            column[-1],
-            f"the rate{f' of group {i}' * (len(varies) > 1)}",
-        )
+        peak, last = column.max(), column[-1]
+        who = f"the rate{f' of group {i}' * (len(varies) > 1)}"
         if not peak > 0:
             continue
         if not varies[i]:

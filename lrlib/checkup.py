@@ -13,7 +13,6 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,8 +27,6 @@ from lrlib._rules import Seen
 from lrlib.rates import current_lrs
 
 __all__ = ["Finding", "Report", "examine", "watch"]
-
-_COUNT = partial(_checks.integer, low=1)
 
 
 @dataclass(frozen=True)
@@ -101,7 +98,7 @@ def examine(
     """
     kind, rule = Callable, "a function that makes a scheduler for an optimizer"
     _checks.instance("examine", "make_scheduler", make_scheduler, kind=kind, rule=rule)
-    steps = _COUNT("examine", "steps", steps)
+    steps = _checks.count("examine", "steps", steps)
     given = _arguments("examine", optimizer, steps_per_epoch, model, ignore)
     stand_in = _StandIn(given)
     found = [dict(group) for group in stand_in.param_groups]
@@ -168,7 +165,7 @@ def watch(
     """
     given = _arguments("watch", optimizer, steps_per_epoch, model, ignore)
     _checks.instance("watch", "optimizer", optimizer, kind=Optimizer, rule="a torch optimizer")
-    steps = _checks.optional(_COUNT)("watch", "steps", steps)
+    steps = _checks.optional(_checks.count)("watch", "steps", steps)
     several = scheduler if isinstance(scheduler, list | tuple) else [scheduler]
     # Accelerate wraps a scheduler.
     schedulers: list[Any] = [getattr(one, "scheduler", one) for one in several]
@@ -237,7 +234,7 @@ def _arguments(
     inner = getattr(optimizer, "optimizer", optimizer)
     if optimizer is not None and not inner.param_groups:
         raise _checks.refuse(owner, "optimizer", type(inner).__name__, "one with parameter groups")
-    _checks.optional(_COUNT)(owner, "steps_per_epoch", per_epoch)
+    _checks.optional(_checks.count)(owner, "steps_per_epoch", per_epoch)
     rule = "a torch module, not its parameters"
     _checks.instance(owner, "model", model, kind=nn.Module | None, rule=rule)
     if model is not None and optimizer is None:

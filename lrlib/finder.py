@@ -23,14 +23,7 @@ from torch.optim import Optimizer
 from lrlib import _checks
 from lrlib.rates import current_lrs, set_lr
 
-__all__ = [
-    "RangeTest",
-    "last_clear_fall",
-    "minimum_over_ten",
-    "range_test",
-    "steepest",
-    "valley",
-]
+__all__ = ["RangeTest", "last_clear_fall", "minimum_over_ten", "range_test", "steepest", "valley"]
 
 Curve = NDArray[np.float64]
 
@@ -96,7 +89,7 @@ def range_test(
     owner = "range_test"
     _checks.instance(owner, "model", model, kind=nn.Module, rule="a torch module")
     _checks.instance(owner, "optimizer", optimizer, kind=Optimizer, rule="a torch optimizer")
-    lowest = _checks.number(owner, "lowest", lowest, above=True)
+    lowest = _checks.positive(owner, "lowest", lowest)
     steps = _checks.integer(owner, "steps", steps, low=2)
     smoothing = _checks.number(owner, "smoothing", smoothing, high=0.999)
     diverged = _checks.number(owner, "diverged", diverged)

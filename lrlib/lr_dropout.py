@@ -11,6 +11,7 @@ drop an optimizer's hooks, and the copy would train without dropout.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -87,13 +88,12 @@ class LRDropout(Optimizer):
             raise _checks.refuse("LRDropout", "optimizer", type(optimizer), rule, TypeError)
         kind, rule = torch.Generator | None, "a torch.Generator"
         _checks.instance("LRDropout", "generator", generator, kind=kind, rule=rule)
-        for name, value in (("blocks", blocks), ("rescale", rescale)):
-            _checks.instance("LRDropout", name, value, kind=bool, rule="True or False")
+        self.blocks = _checks.flag("LRDropout", "blocks", blocks)
+        self.rescale = _checks.flag("LRDropout", "rescale", rescale)
         # The base class gives what torch expects of an optimizer (hooks, profiling); groups and
         # state are those of the inner one, not copies.
         super().__init__(optimizer.param_groups, {**optimizer.defaults, "keep": _share(keep)})
         self.inner = optimizer
-        self.blocks, self.rescale = blocks, rescale
         self._adopt()
         self._seed = (generator or torch.default_generator).initial_seed() % 2**63
         self._generators = {} if generator is None else {str(generator.device): generator}
@@ -178,8 +178,7 @@ class LRDropout(Optimizer):
         return {**super().__getstate__(), **own, "_old": {}}
 
 
-def _share(keep: Any) -> float:
-    return _checks.number("LRDropout", "keep", keep, high=1.0, above=True)
+_share = partial(_checks.share, "LRDropout", "keep")
 
 
 def _random(count: int, kind: torch.dtype, generator: torch.Generator) -> Tensor:

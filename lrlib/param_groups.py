@@ -22,6 +22,7 @@ __all__ = ["by_kind", "by_name", "kinds", "layerwise_decay", "split_weight_decay
 
 Group = dict[str, Any]
 Options = float | Mapping[str, Any]
+Layers = list[tuple[str, list[nn.Parameter]]]  # names and parameters, from input to output
 
 POSITIONS = re.compile(r"(.*_)?(pos(emb\w*|ition\w*)?|wpe)(_|$)")
 KINDS = ("matrices", "kernels", "vectors", "embeddings", "positions", "head")
@@ -203,30 +204,31 @@ def layerwise_decay(
     lr = _checks.number("layerwise_decay", "lr", lr)
     decay = _checks.number("layerwise_decay", "decay", decay)
     named = _trainable("layerwise_decay", model)
-    if layers is None:
-        return [
-            {"params": params, "name": layer, "lr": lr * decay**depth}
-            for depth, (layer, params) in reversed([*enumerate(reversed(_layers(model, named)))])
-        ]
+    layered = _layers(model, named) if layers is None else _named_layers(named, layers)
+    groups = [
+        {"params": params, "name": layer, "lr": lr * decay**depth}
+        for depth, (layer, params) in enumerate(reversed(layered))
+    ]
+    return groups[::-1]
+
+
+def _named_layers(named: Mapping[str, nn.Parameter], layers: Any) -> Layers:
+    """The layers with these prefixes; where two fit, a parameter belongs to the later one."""
     prefixes = _checks.items("layerwise_decay", "layers", layers, "name prefixes, input to output")
-    groups: list[Group] = []
-    left = dict(named)
-    for depth, prefix in enumerate(reversed(prefixes)):
+    left, found = dict(named), []
+    for prefix in reversed(prefixes):
         mine = [name for name in left if _inside(name, prefix)]
         if not mine:
             rule = f"prefixes of parameters; {prefix!r} has none of {', '.join(left)}"
             raise _checks.refuse("layerwise_decay", "layers", list(prefixes), rule)
-        params = [left.pop(name) for name in mine]
-        groups.insert(0, {"params": params, "name": prefix, "lr": lr * decay**depth})
+        found.append((prefix, [left.pop(name) for name in mine]))
     if left:
         raise ValueError(f"layerwise_decay: no layer holds {', '.join(left)}; add one to `layers`")
-    return groups
+    return found[::-1]
 
 
-def _layers(
-    model: nn.Module, named: Mapping[str, nn.Parameter]
-) -> list[tuple[str, list[nn.Parameter]]]:
-    """The default layers from input to output, each with its name and its parameters."""
+def _layers(model: nn.Module, named: Mapping[str, nn.Parameter]) -> Layers:
+    """The default layers."""
     stacks = [path for path in _stacks(model) if any(_inside(name, path) for name in named)]
     inner = [path for path in stacks if "." in path]
     place = {name: name.partition(".")[0] for name in named}
@@ -240,25 +242,22 @@ def _layers(
                 block = name[len(stack) + 1 :].partition(".")[0]
                 place[name] = f"{stack}.{block}" if inside else "before" if before else "after"
     layers = list(dict.fromkeys(place.values()))
-    if len(layers) < 2 or (len(stacks) > 1 and inner):
-        seen = f"stacks of blocks: {', '.join(stacks)}" if inner else f"one layer: {layers[0]!r}"
-        raise ValueError(
-            f"layerwise_decay: `layers` must be given for this {type(model).__name__}, which has "
-            f"{seen}. Write name prefixes from input to output, as in model.named_parameters()"
-        )
     kind = kinds(model)  # a head that is tied to the embedding is in its place there
-    early = [
-        name
-        for name in named
-        if place[name] == "before"
-        and kind[name] != "embeddings"
-        and re.search("head|classif", name)
-    ]
-    if len(stacks) == 1 and early:
+    below = [name for name in named if place[name] == "before" and kind[name] != "embeddings"]
+    early = [name for name in below if re.search("head|classif", name)]
+    unclear = ""
+    if len(layers) < 2 or (len(stacks) > 1 and inner):
+        unclear = "has " + (
+            f"stacks of blocks: {', '.join(stacks)}" if inner else f"one layer: {layers[0]!r}"
+        )
+    elif len(stacks) == 1 and early:
+        unclear = (
+            f"registers {', '.join(early)} before the blocks: the head would get the lowest rate"
+        )
+    if unclear:
         raise ValueError(
             f"layerwise_decay: `layers` must be given for this {type(model).__name__}, which "
-            f"registers {', '.join(early)} before the blocks: the head would get the lowest rate. "
-            "Write name prefixes from input to output, as in model.named_parameters()"
+            f"{unclear}. Write name prefixes from input to output, as in model.named_parameters()"
         )
     return [(layer, [named[name] for name in named if place[name] == layer]) for layer in layers]
 
@@ -359,6 +358,7 @@ def summary(groups: Optimizer | Sequence[Group], model: nn.Module) -> list[Group
     for name, weight in model.named_parameters(remove_duplicate=False):
         names[id(weight)] = f"{names[id(weight)]} = {name}" if id(weight) in names else name
     seen: dict[int, int] = {}
+    rows = []
     for i, group in enumerate(listed):
         if not isinstance(group, Mapping) or "params" not in group:
             raise _checks.refuse("summary", "groups", groups, rule, TypeError)
@@ -370,11 +370,6 @@ def summary(groups: Optimizer | Sequence[Group], model: nn.Module) -> list[Group
                     f"summary: {names[id(weight)]} is in group {seen[id(weight)]} and in group {i}"
                 )
             seen[id(weight)] = i
-    forgotten = [names[id(weight)] for weight in trainable.values() if id(weight) not in seen]
-    if forgotten:
-        raise ValueError(f"summary: in no group, so never trained: {', '.join(forgotten)}")
-    rows = []
-    for i, group in enumerate(listed):
         own = [weight for weight in group["params"] if weight.requires_grad]
         row = GroupSummary(
             group=str(group.get("name", i)),
@@ -384,6 +379,9 @@ def summary(groups: Optimizer | Sequence[Group], model: nn.Module) -> list[Group
             frozen=tuple(names[id(w)] for w in group["params"] if not w.requires_grad),
         )
         rows.append(row)
+    forgotten = [names[id(weight)] for weight in trainable.values() if id(weight) not in seen]
+    if forgotten:
+        raise ValueError(f"summary: in no group, so never trained: {', '.join(forgotten)}")
     return rows
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -42,8 +43,7 @@ def _reducing(owner: str, name: str, value: Any) -> float:
 def _one_or_per_group(owner: str, name: str, value: Any) -> float | tuple[float, ...]:
     if not isinstance(value, Iterable):
         return _checks.number(owner, name, value)
-    rates = _checks.items(owner, name, value, "a rate, or one for each group")
-    return tuple(_checks.number(owner, name, rate) for rate in rates)
+    return _checks.each(_checks.number, rule="a rate, or one for each group")(owner, name, value)
 
 
 @dataclass(frozen=True)
@@ -158,14 +158,12 @@ def decisions(
     epoch 4: 0.7, the best so far
     """
     chosen = PlateauRule(**rule)
-    values = _checks.items("decisions", "metrics", metrics, "a sequence of numbers")
+    due = "a sequence of numbers"
+    number = partial(_checks.array, rule=due, single=True)
+    values = _checks.each(number, rule=due)("decisions", "metrics", metrics)
     state = chosen.start(_one_or_per_group("decisions", "base_lr", base_lr))
     log = []
-    for epoch, value in enumerate(values):
-        given = _checks.array("decisions", "metrics", value, "a sequence of numbers")
-        if given.ndim:
-            raise _checks.refuse("decisions", "metrics", value, "a sequence of numbers", TypeError)
-        metric = float(given)
+    for epoch, metric in enumerate(map(float, values)):
         before, state = state, chosen.step(state, metric)
         # The state forgets the count when it acts on it.
         improved = bool(chosen.better(metric, before.best))

@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lrlib import _checks
-from lrlib._checks import Count, Factor, Flag, Positive, Share, Whole, each, instance, integer
+from lrlib._checks import Count, Factor, Flag, Positive, Share, Whole, count, each, instance
 
 __all__ = [
     "Constant",
@@ -139,12 +139,12 @@ def _piece(owner: str, name: str, value: Any) -> tuple[int, float]:
     pair = _checks.items(owner, name, value, rule)
     if len(pair) != 2:
         raise _checks.refuse(owner, name, value, rule)
-    steps = integer(owner, f"{name}: steps", pair[0], low=1)
+    steps = count(owner, f"{name}: steps", pair[0])
     return steps, _checks.number(owner, f"{name}: factor", pair[1])
 
 
 def _in_order(owner: str, name: str, value: Any) -> tuple[int, ...]:
-    return tuple(sorted(each(integer)(owner, name, value)))
+    return tuple(sorted(each(_checks.integer)(owner, name, value)))
 
 
 Schedules = Annotated[
@@ -152,7 +152,7 @@ Schedules = Annotated[
     each(partial(instance, kind=Schedule, rule="schedules, such as Cosine(steps=100)"), least=1),
 ]
 Milestones = Annotated[tuple[int, ...] | Sequence[int], _in_order]
-Joints = Annotated[tuple[int, ...] | Sequence[int], each(partial(integer, low=1))]
+Joints = Annotated[tuple[int, ...] | Sequence[int], each(count)]
 Pieces = Annotated[
     tuple[tuple[int, float], ...] | Sequence[tuple[int, float]], each(_piece, least=1)
 ]
@@ -374,7 +374,7 @@ class Cyclic(Schedule):
     low: Factor
     high: Factor
     up: Count
-    down: Annotated[int | None, _checks.optional(partial(integer, low=1))] = None
+    down: Annotated[int | None, _checks.optional(count)] = None
     scale: Annotated[str, _checks.one_of("constant", "halving", "exponential")] = "constant"
     gamma: Factor = 1.0
 
@@ -382,12 +382,8 @@ class Cyclic(Schedule):
         down = self.up if self.down is None else self.down
         cycle, since = np.divmod(t, self.up + down)
         triangle = np.minimum(since / self.up, (self.up + down - since) / down)
-        base, exponent = {
-            "constant": (1.0, t),
-            "halving": (0.5, cycle),
-            "exponential": (self.gamma, t),
-        }[self.scale]
-        scale = np.power(base, exponent, dtype=np.float64)
+        bases = {"constant": (1.0, t), "halving": (0.5, cycle), "exponential": (self.gamma, t)}
+        scale = np.power(*bases[self.scale], dtype=np.float64)
         return self.low + (self.high - self.low) * triangle * scale
 
 
@@ -405,7 +401,7 @@ class OneCycle(Schedule):
     [0.1, 1.0, 0.0]
     """
 
-    steps: Annotated[int, partial(integer, low=2)]
+    steps: Annotated[int, partial(_checks.integer, low=2)]
     peak_at: Share = 0.3
     start: Factor = 1 / 25
     end: Factor = 1 / 25 * 1e-4

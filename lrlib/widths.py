@@ -2,7 +2,6 @@
 
 If some layer's activations change more in a wider network, then a rate that was tuned at one width
 is too high for a larger one. The check needs a few steps at each width, not a training.
-It is a tool for your own model and needs torch alone, so it isn't part of the laboratory.
 """
 
 from __future__ import annotations
@@ -72,12 +71,11 @@ def coordinate_check(
     owner = "coordinate_check"
     _checks.instance(owner, "make", make, kind=Callable, rule="a function of the width")
     rule = "at least two widths in increasing order"
-    width = partial(_checks.integer, low=1)
-    checked = _checks.each(width, least=2, rule=rule)(owner, "widths", widths)
+    checked = _checks.each(_checks.count, least=2, rule=rule)(owner, "widths", widths)
     if sorted({*checked}) != [*checked]:
         raise _checks.refuse(owner, "widths", widths, rule)
-    steps = _checks.integer(owner, "steps", steps, low=1)
-    seeds = _checks.each(lambda o, n, v: _checks.seed(o, v), least=1)(owner, "seeds", seeds)
+    steps = _checks.count(owner, "steps", steps)
+    seeds = _checks.each(_checks.seed, least=1)(owner, "seeds", seeds)
     tolerance = _checks.number(owner, "tolerance", tolerance)
     some = list(islice(batches, steps))
     if len(some) < steps:

@@ -20,14 +20,5 @@ from lrlib.lab.stats import *  # noqa: E402
 from lrlib.lab.sweep import *  # noqa: E402
 from lrlib.lab.training import *  # noqa: E402
 
-__all__ = [
-    *_contest.__all__,
-    *data.__all__,
-    *devices.__all__,
-    *language.__all__,
-    *models.__all__,
-    *ranks.__all__,
-    *stats.__all__,
-    *sweep.__all__,
-    *training.__all__,
-]
+_modules = (_contest, data, devices, language, models, ranks, stats, sweep, training)
+__all__ = [name for module in _modules for name in module.__all__]

@@ -12,7 +12,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,14 +28,7 @@ from lrlib import finder, schedules
 from lrlib.lab.data import NAMES, DataError, Dataset, crop_and_flip, load
 from lrlib.lab.files import atomic_write
 from lrlib.lab.models import cifar_resnet34, mlp, seeded, small_cnn
-from lrlib.lab.training import (
-    History,
-    batches,
-    evaluate,
-    fit,
-    load_checkpoint,
-    save_checkpoint,
-)
+from lrlib.lab.training import History, batches, evaluate, fit, load_checkpoint, save_checkpoint
 from lrlib.lr_dropout import LRDropout
 from lrlib.plateau import PlateauRule
 from lrlib.schedules import Schedule
@@ -251,16 +244,18 @@ def _log(history: History) -> list[dict[str, Any]]:
 def completed(settings: dict[str, Any], data: Dataset) -> dict[str, Any]:
     """The settings with the defaults that depend on others; or an error that names an option."""
     optimizer, done = settings["optimizer"], dict(settings)
-    if optimizer not in ("sgd", "nesterov"):
-        _idle(settings, f"with --optimizer {optimizer}", "momentum")
-    else:
-        done["momentum"] = 0.9 if settings["momentum"] is None else settings["momentum"]
-        _number("momentum", done["momentum"], 0 <= done["momentum"] < 1, "from 0 to below 1")
-    if not settings["plateau"]:
-        _idle(settings, "without --plateau", "patience", "factor")
-    else:
-        done["patience"] = 5 if settings["patience"] is None else settings["patience"]
-        done["factor"] = 0.1 if settings["factor"] is None else settings["factor"]
+    for option, default, used, where in (
+        ("momentum", 0.9, optimizer in ("sgd", "nesterov"), f"with --optimizer {optimizer}"),
+        ("patience", 5, settings["plateau"], "without --plateau"),
+        ("factor", 0.1, settings["plateau"], "without --plateau"),
+    ):
+        if done[option] is None:
+            done[option] = default if used else None
+        elif not used:
+            raise ValueError(f"--{option}={done[option]}: does nothing {where}; leave it out")
+    momentum, epochs = done["momentum"] or 0.0, settings["epochs"]
+    _number("momentum", momentum, 0 <= momentum < 1, "from 0 to below 1")
+    _number("epochs", epochs, epochs >= 1, "a positive integer")
     if settings["lr"] is None:
         done["lr"] = _default_lr(done, data)
     elif settings["lr"] != "find":
@@ -277,12 +272,6 @@ def _number(option: str, value: float, sound: bool, rule: str) -> None:
         raise ValueError(f"--{option}={value}: must be {rule}")
 
 
-def _idle(settings: dict[str, Any], where: str, *options: str) -> None:
-    for option in options:
-        if settings[option] is not None:
-            raise ValueError(f"--{option}={settings[option]}: does nothing {where}; leave it out")
-
-
 def _default_lr(settings: dict[str, Any], data: Dataset) -> float:
     rate = SOUND[settings["optimizer"]] * (1 - (settings["momentum"] or 0.0))
     return float(f"{rate * math.sqrt(64 / math.prod(data.shape)):.2g}")
@@ -294,17 +283,14 @@ def _found_lr(settings: dict[str, Any], data: Dataset) -> float:
     optimizer = _optimizer({**settings, "lr": 1.0}, model)
     (x, y), size, seed = data.train, settings["batch_size"], settings["seed"]
     random = np.random.default_rng(seed)
-
-    def indices() -> Iterator[Tensor]:
-        for epoch in itertools.count():
-            yield from batches(len(y), size, seed, epoch)
+    epochs = (batches(len(y), size, seed, epoch) for epoch in itertools.count())
 
     def loss(model: nn.Module, batch: Tensor) -> Tensor:
         batch = batch.to(y.device)
         images = crop_and_flip(x[batch], random) if settings["augment"] else x[batch]
         return F.cross_entropy(model(images), y[batch])
 
-    test = finder.range_test(model, indices(), optimizer, loss)
+    test = finder.range_test(model, itertools.chain.from_iterable(epochs), optimizer, loss)
     print(
         f"range test: {len(test.rates)} steps, rates from {test.rates[0]:.2g} to "
         f"{test.rates[-1]:.2g}, lowest smoothed loss {test.smoothed.min():.3g}; {test.stop}"
@@ -356,16 +342,11 @@ def _optimizer(settings: dict[str, Any], model: nn.Module) -> Optimizer:
 
 def _fit_arguments(settings: dict[str, Any], data: Dataset) -> dict[str, Any]:
     """The arguments of `fit` that are the same in every epoch."""
-    epochs = settings["epochs"]
-    if epochs < 1:
-        raise ValueError(f"--epochs={epochs}: must be a positive integer")
-    steps = epochs * data.steps_per_epoch(settings["batch_size"])
-    rule = None
-    if settings["plateau"]:
-        rule = PlateauRule(factor=settings["factor"], patience=settings["patience"])
+    steps = settings["epochs"] * data.steps_per_epoch(settings["batch_size"])
+    rule = {option: settings[option] for option in ("factor", "patience")}
     return {
         "schedule": SCHEDULES[settings["schedule"]](steps),
-        "plateau": rule,
+        "plateau": PlateauRule(**rule) if settings["plateau"] else None,
         "batch_size": settings["batch_size"],
         "seed": settings["seed"],
         "augment": crop_and_flip if settings["augment"] else None,

@@ -169,7 +169,7 @@ def contest(
     >>> round(result.best[1]["a"], 1), result.verdict("b", "a", 1).verdict
     (11.1, 'better')
     """
-    first = [_checks.number("contest", "rates", rate, above=True) for rate in rates]
+    first = [_checks.positive("contest", "rates", rate) for rate in rates]
     if len(first) < 3 or sorted(set(first)) != first:
         raise _checks.refuse("contest", "rates", rates, "at least three rates in increasing order")
     if set(tuning_seeds) & set(seeds):

@@ -78,7 +78,7 @@ class Dataset:
 
     def steps_per_epoch(self, batch_size: int) -> int:
         """The number of batches in one pass over the training split; the last may be smaller."""
-        batch_size = _checks.integer("steps_per_epoch", "batch_size", batch_size, low=1)
+        batch_size = _checks.count("steps_per_epoch", "batch_size", batch_size)
         return -(-len(self.train.y) // batch_size)
 
     def __repr__(self) -> str:
@@ -144,7 +144,7 @@ def with_random_labels(data: Dataset, share: float, seed: int = 0) -> Dataset:
     (203, 1077)
     """
     share = _checks.number("with_random_labels", "share", share, high=1.0)
-    generator = torch.Generator().manual_seed(_checks.seed("with_random_labels", seed))
+    generator = torch.Generator().manual_seed(_checks.seed("with_random_labels", "seed", seed))
     labels = data.train.y
     chosen = torch.rand(len(labels), generator=generator) < share
     random = torch.randint(0, data.classes, (len(labels),), generator=generator)

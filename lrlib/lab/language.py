@@ -56,9 +56,9 @@ def fit_text(
     >>> bool(losses[0] > 4 and losses[-1] < 3.2)
     True
     """
-    steps = _checks.integer("fit_text", "steps", steps, low=1)
-    batch_size = _checks.integer("fit_text", "batch_size", batch_size, low=1)
-    seed = _checks.seed("fit_text", seed)
+    steps = _checks.count("fit_text", "steps", steps)
+    batch_size = _checks.count("fit_text", "batch_size", batch_size)
+    seed = _checks.seed("fit_text", "seed", seed)
     schedule = Constant() if schedule is None else schedule
     _checks.instance("fit_text", "schedule", schedule, kind=Schedule, rule="an lrlib schedule")
     base_lrs = [float(group["lr"]) for group in optimizer.param_groups]
@@ -129,7 +129,7 @@ def fit_texts(
     torch optimizer from parameters. `average` is the decay of an exponential moving average of the
     weights: then this average is evaluated. With `test=True` the models see the test part, once.
 
-    Raises ValueError for a run with per-layer rates, a plateau rule or learning-rate dropout.
+    Raises ValueError for a run with per-layer rates or learning-rate dropout.
 
     >>> from lrlib.lab import decoder, grid, load_text
     >>> text = load_text(device="cpu")
@@ -142,8 +142,8 @@ def fit_texts(
     is_run = partial(_checks.instance, kind=Run, rule="a sequence of Run")
     checked: tuple[Run, ...] = _checks.each(is_run, least=1)("fit_texts", "runs", runs)
     for run in checked:
-        if run.scales or run.plateau or run.keep < 1:
-            rule = "without scales, plateau and keep, which only fit_many has"
+        if run.scales or run.keep < 1:
+            rule = "without scales and keep, which only fit_many has"
             raise _checks.refuse("fit_texts", "runs", run, rule)
     if average is not None:
         average = _checks.number("fit_texts", "average", average, high=1.0)

@@ -22,7 +22,7 @@ def mlp(*widths: int) -> nn.Sequential:
     """
     if len(widths) < 2:
         raise _checks.refuse("mlp", "widths", widths, "at least two: inputs and classes")
-    checked = [_checks.integer("mlp", "widths", width, low=1) for width in widths]
+    checked = [_checks.count("mlp", "widths", width) for width in widths]
     layers: list[nn.Module] = [nn.Flatten()]
     for inputs, outputs in itertools.pairwise(checked):
         layers += [nn.Linear(inputs, outputs), nn.ReLU()]
@@ -38,9 +38,9 @@ def small_cnn(channels: int = 1, size: int = 8, classes: int = 10, width: int = 
     >>> small_cnn(channels=1, size=8, classes=10)(torch.zeros(5, 1, 8, 8)).shape
     torch.Size([5, 10])
     """
-    channels = _checks.integer("small_cnn", "channels", channels, low=1)
-    classes = _checks.integer("small_cnn", "classes", classes, low=1)
-    width = _checks.integer("small_cnn", "width", width, low=1)
+    channels = _checks.count("small_cnn", "channels", channels)
+    classes = _checks.count("small_cnn", "classes", classes)
+    width = _checks.count("small_cnn", "width", width)
     if _checks.integer("small_cnn", "size", size, low=4) % 4:
         raise _checks.refuse("small_cnn", "size", size, "a multiple of 4")
     return nn.Sequential(
@@ -65,7 +65,7 @@ def cifar_resnet34(classes: int = 10) -> nn.Module:
     """
     from torchvision.models import resnet34
 
-    network = resnet34(num_classes=_checks.integer("cifar_resnet34", "classes", classes, low=1))
+    network = resnet34(num_classes=_checks.count("cifar_resnet34", "classes", classes))
     network.conv1 = nn.Conv2d(3, 64, kernel_size=3, padding=1, bias=False)
     nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
     network.maxpool = nn.Identity()
@@ -142,7 +142,7 @@ def decoder(
     sizes = (vocabulary, width, blocks, heads, context)
     names = ("vocabulary", "width", "blocks", "heads", "context")
     for name, size in zip(names, sizes, strict=True):
-        _checks.integer("decoder", name, size, low=1)
+        _checks.count("decoder", name, size)
     if width % heads:
         raise _checks.refuse("decoder", "width", width, f"a multiple of heads, {heads}")
     return Decoder(*sizes, norm=_checks.one_of("pre", "post")("decoder", "norm", norm))
@@ -159,7 +159,7 @@ def seeded(model_fn: Callable[[], nn.Module], seed: int) -> nn.Module:
     """
     rule = "a function without arguments that makes a model"
     _checks.instance("seeded", "model_fn", model_fn, kind=Callable, rule=rule)
-    seed = _checks.seed("seeded", seed)
+    seed = _checks.seed("seeded", "seed", seed)
     # The weights are drawn on the CPU, so that they are the same on every device.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)

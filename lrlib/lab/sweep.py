@@ -24,10 +24,9 @@ from lrlib import _checks
 from lrlib._checks import Checked, Factor, Seed, Share
 from lrlib.lab.data import Dataset, Split
 from lrlib.lab.models import seeded
-from lrlib.lab.training import batch_order, watched
+from lrlib.lab.training import batch_order
 from lrlib.lr_dropout import LRDropout, restore_dropped
 from lrlib.param_groups import match_names
-from lrlib.plateau import PlateauRule
 from lrlib.rates import set_lr
 from lrlib.schedules import Constant, Schedule
 
@@ -47,21 +46,14 @@ def _scales(owner: str, name: str, value: Any) -> dict[str, float]:
     }
 
 
-def _rule_of_one_run(owner: str, name: str, value: Any) -> PlateauRule:
-    rule = "a PlateauRule with a single min_lr, or None"
-    if not isinstance(value, PlateauRule) or isinstance(value.min_lr, tuple):
-        raise _checks.refuse(owner, name, value, rule, TypeError)
-    return value
-
-
 @dataclass(frozen=True)
 class Run(Checked):
     """One training of a sweep: its schedule, base rate and seed, and a label to find it by.
 
     `scales` gives layers their own rates: factors of the base rate by parameter name, as
-    `param_groups.by_name` matches them, such as {"7.*": 1, "*": 0.1}; 0 freezes. `plateau` lowers
-    the base rate as the run goes, as in `fit`. `keep` below 1 is learning-rate dropout, with the
-    masks of `LRDropout(…, keep, torch.Generator().manual_seed(seed))`.
+    `param_groups.by_name` matches them, such as {"7.*": 1, "*": 0.1}; 0 freezes. `keep` below 1 is
+    learning-rate dropout, with the masks of
+    `LRDropout(…, keep, torch.Generator().manual_seed(seed))`.
     """
 
     schedule: Annotated[
@@ -73,7 +65,6 @@ class Run(Checked):
     scales: Annotated[Mapping[str, float] | None, _checks.optional(_scales)] = field(
         default=None, hash=False
     )
-    plateau: Annotated[PlateauRule | None, _checks.optional(_rule_of_one_run)] = None
     keep: Share = 1.0
 
 
@@ -102,9 +93,8 @@ class SweepResult:
     """What happened in a sweep; the first axis of every array counts the runs.
 
     train_loss, validation_loss, validation_accuracy: float64 [runs, epochs]; test_accuracy,
-    test_loss: float64 [runs], NaN unless they were asked for; lr: float64 [runs, epochs], the rate
-    of each epoch's last step; weights: float32 [runs, parameters], the final ones, in the order of
-    `model.parameters()`. A run that diverged has NaN losses.
+    test_loss: float64 [runs], NaN unless they were asked for; weights: float32 [runs, parameters],
+    the final ones, in the order of `model.parameters()`. A run that diverged has NaN losses.
     """
 
     runs: tuple[Run, ...]
@@ -113,7 +103,6 @@ class SweepResult:
     validation_accuracy: Floats
     test_loss: Floats
     test_accuracy: Floats
-    lr: Floats
     weights: Tensor
 
     def __len__(self) -> int:
@@ -182,12 +171,9 @@ def fit_many(
     """
     is_run = partial(_checks.instance, kind=Run, rule="a sequence of Run")
     checked: tuple[Run, ...] = _checks.each(is_run, least=1)("fit_many", "runs", runs)
-    epochs = _checks.integer("fit_many", "epochs", epochs, low=1)
-    batch_size = _checks.integer("fit_many", "batch_size", batch_size, low=1)
+    epochs = _checks.count("fit_many", "epochs", epochs)
+    batch_size = _checks.count("fit_many", "batch_size", batch_size)
     _checks.one_of("epoch", "end")("fit_many", "validate", validate)
-    if validate == "end" and any(run.plateau for run in checked):
-        rule = "'epoch' if a run has a plateau rule, which needs every epoch's metric"
-        raise _checks.refuse("fit_many", "validate", validate, rule)
     if initial is not None and (not isinstance(initial, Tensor) or len(initial) != len(checked)):
         rule = f"a tensor with {len(checked)} rows"
         raise _checks.refuse("fit_many", "initial", initial, rule)
@@ -197,7 +183,7 @@ def fit_many(
         return train(checked, initial)
     import joblib
 
-    size = _checks.integer("fit_many", "shard_size", shard_size, low=1)
+    size = _checks.count("fit_many", "shard_size", shard_size)
     shards = [slice(start, start + size) for start in range(0, len(checked), size)]
     parts = joblib.Parallel()(
         joblib.delayed(train)(checked[shard], None if initial is None else initial[shard])
@@ -234,38 +220,28 @@ def _fit_stack(
         if run.keep < 1
     ]
     per_epoch = data.steps_per_epoch(batch_size)
-    factors = np.stack([run.schedule.lrs(1.0, epochs * per_epoch) for run in runs], axis=1)
-    base_lrs = np.array([run.base_lr for run in runs])
-    # A plateau rule moves all of its runs at once.
-    rules = {run.plateau for run in runs if run.plateau}
-    rows = {rule: [row for row, run in enumerate(runs) if run.plateau == rule] for rule in rules}
-    states = {rule: rule.start(base_lrs[chosen]) for rule, chosen in rows.items()}
-    train_loss, validation_loss, validation_accuracy, lr = np.full((4, len(runs), epochs), np.nan)
-    for epoch in range(epochs):
+    planned = np.stack([run.schedule.lrs(run.base_lr, epochs * per_epoch) for run in runs], axis=1)
+    lrs = torch.from_numpy(planned).float().to(y.device).unsqueeze(2)  # [steps, runs, 1]
+    train_loss, validation_loss, validation_accuracy = np.full((3, len(runs), epochs), np.nan)
+    for epoch, rates in enumerate(lrs.split(per_epoch)):
         total = torch.zeros(len(runs), device=y.device)
-        planned = factors[epoch * per_epoch : (epoch + 1) * per_epoch] * base_lrs
-        lrs = torch.from_numpy(planned).float().to(y.device).unsqueeze(2)  # [steps, runs, 1]
-        for step, batch in enumerate(_batches(runs, len(y), batch_size, epoch, y.device)):
+        indices = _batches(runs, len(y), batch_size, epoch, y.device)
+        for rate, batch in zip(rates, indices, strict=True):
             flat = batch.reshape(-1)
             inputs = x.index_select(0, flat).unflatten(0, batch.shape)
             loss = _cross_entropy(stack(inputs), y.index_select(0, flat).view(batch.shape))
-            update.step(stack.gradients(loss), lrs[step] * scales)
+            update.step(stack.gradients(loss), rate * scales)
             for row, keep, generator in masked:
                 restore_dropped(stack.parameters(row), update.old[row], keep, generator)
             total += loss.detach() * batch.shape[1]
         train_loss[:, epoch] = (total / len(y)).cpu().numpy()
-        lr[:, epoch] = planned[-1]
         if validate == "epoch" or epoch == epochs - 1:
             metrics = stack.evaluate(data.validation)
             validation_loss[:, epoch], validation_accuracy[:, epoch] = metrics
-            for rule, chosen in rows.items():
-                states[rule] = rule.step(states[rule], watched(rule, *metrics)[chosen])
-                base_lrs[chosen] = states[rule].lr
-    test_loss, test_accuracy = (
-        stack.evaluate(data.test) if test else np.full((2, len(runs)), np.nan)
-    )
+    unseen = np.full((2, len(runs)), np.nan)
+    test_loss, test_accuracy = stack.evaluate(data.test) if test else unseen
     curves = (train_loss, validation_loss, validation_accuracy)
-    return SweepResult(runs, *curves, test_loss, test_accuracy, lr, stack.weights)
+    return SweepResult(runs, *curves, test_loss, test_accuracy, stack.weights)
 
 
 def _batches(

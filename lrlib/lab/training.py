@@ -11,7 +11,7 @@ import io
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -68,11 +68,6 @@ def batches(samples: int, batch_size: int, seed: int, epoch: int) -> Iterator[Te
 Augment = Callable[[Tensor, np.random.Generator], Tensor]
 
 
-def watched(rule: PlateauRule, loss: Any, accuracy: Any) -> Any:
-    """The metric that the rule looks at: the loss in mode "min", the accuracy in mode "max"."""
-    return loss if rule.mode == "min" else accuracy
-
-
 def fit(
     model: nn.Module,
     data: Dataset,
@@ -104,8 +99,8 @@ def fit(
     True
     """
     epochs = _checks.integer("fit", "epochs", epochs)
-    batch_size = _checks.integer("fit", "batch_size", batch_size, low=1)
-    seed = _checks.seed("fit", seed)
+    batch_size = _checks.count("fit", "batch_size", batch_size)
+    seed = _checks.seed("fit", "seed", seed)
     schedule = Constant() if schedule is None else schedule
     _checks.instance("fit", "schedule", schedule, kind=Schedule, rule="an lrlib schedule")
     _checks.instance("fit", "plateau", plateau, kind=PlateauRule | None, rule="a PlateauRule")
@@ -114,9 +109,10 @@ def fit(
     base_lrs = [float(group.setdefault("initial_lr", group["lr"])) for group in groups]
     if plateau:
         # The rule's state is a function of the metrics, so the history is all it needs to resume.
+        metrics = history.validation_loss if plateau.mode == "min" else history.validation_accuracy
         state = plateau.start(base_lrs)
-        for metrics in zip(history.validation_loss, history.validation_accuracy, strict=True):
-            state = plateau.step(state, watched(plateau, *metrics))
+        for metric in metrics:
+            state = plateau.step(state, metric)
         base_lrs = state.lr.tolist()
     x, y = data.train
     for epoch in range(history.epochs, epochs):
@@ -141,7 +137,7 @@ def fit(
         history.validation_loss.append(validation.loss)
         history.validation_accuracy.append(validation.accuracy)
         if plateau:
-            state = plateau.step(state, watched(plateau, *validation))
+            state = plateau.step(state, metrics[-1])
             base_lrs = state.lr.tolist()
     return history
 
@@ -154,7 +150,7 @@ def evaluate(model: nn.Module, split: Split, batch_size: int = 4096) -> Evaluati
     >>> 0.0 <= evaluate(mlp(64, 10), load("digits", device="cpu").validation).accuracy <= 1.0
     True
     """
-    batch_size = _checks.integer("evaluate", "batch_size", batch_size, low=1)
+    batch_size = _checks.count("evaluate", "batch_size", batch_size)
     training = model.training
     model.eval()
     loss = correct = torch.zeros((), device=split.y.device)

@@ -96,9 +96,7 @@ def measured(value: float | Interval, spec: str = ".3g", percent: bool = False) 
     if isinstance(value, Interval):
         half = f"{value.half_width * scale:{spec.lstrip('+')}}".replace("-", "−")
         return f"{measured(value.mean * scale, spec)} ± {half}{' points' if percent else ''}"
-    number = _checks.array("measured", "value", value, "a number or an Interval")
-    if number.ndim:
-        raise _checks.refuse("measured", "value", value, "a number or an Interval", TypeError)
+    number = _checks.array("measured", "value", value, "a number or an Interval", single=True)
     text = f"{float(number) * scale:{spec}}"
     if float(text.replace(",", "")) == 0:
         text = f"{0:{spec}}"  # −0.0 says nothing that 0.0 doesn't

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel
 
-from lrlib import Constant, Linear, PlateauRule
+from lrlib import Constant, Linear
 from lrlib.lab import Run, decoder, device, fit_text, fit_texts, load_text, seeded, text_loss
 
 TEXT = load_text(device="cpu")
@@ -171,7 +171,6 @@ def test_it_trains_where_the_text_is() -> None:
         (lambda: decoder(76, norm="none"), r"decoder\(norm='none'\): norm must be 'pre' or 'post'"),
         (lambda: fit_texts(NETWORK, TEXT, [], steps=1), r"fit_texts\(runs="),
         (lambda: fit_texts(NETWORK, TEXT, [Run(keep=0.5)], steps=1), "only fit_many has"),
-        (lambda: fit_texts(NETWORK, TEXT, [Run(plateau=PlateauRule())], steps=1), "only fit_many"),
         (lambda: fit_texts(NETWORK, TEXT, SWEEP, steps=1, average=1.5), r"fit_texts\(average=1.5"),
         (lambda: fit_texts(NETWORK, TEXT, SWEEP, steps=0), r"fit_text\(steps=0\)"),
         (lambda: text_loss(NETWORK(), TEXT.test[:16]), r"text_loss\(part='16 characters'\)"),

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from lrlib import Constant, Cosine, Linear, LRDropout, PlateauRule
+from lrlib import Constant, Cosine, Linear, LRDropout
 from lrlib.lab import History, Run, fit, fit_many, grid, load, mlp, seeded, small_cnn
 from lrlib.lab.data import Split
 from lrlib.lab.training import evaluate
@@ -98,7 +98,7 @@ def flat(model: nn.Module) -> torch.Tensor:
 def alone(run: Run, model_fn, make, epochs: int = EPOCHS) -> tuple[nn.Module, History]:
     """What the ordinary loop makes of the run; `make` is given the model and its rate."""
     model = seeded(model_fn, run.seed).to(SMALL.train.y.device)
-    given = {"schedule": run.schedule, "plateau": run.plateau, "seed": run.seed}
+    given = {"schedule": run.schedule, "seed": run.seed}
     history = fit(model, SMALL, make(model, run.base_lr), epochs=epochs, batch_size=BATCH, **given)
     return model, history
 
@@ -160,21 +160,6 @@ def test_an_optimizer_with_random_numbers_of_its_own_is_taken(seeds) -> None:
     make = lambda w: SignDescent(w, generator=torch.Generator().manual_seed(next(seeds)))
     result = fit_many(MODELS["mlp"], SMALL, [Run(base_lr=0.01)], epochs=1, optimizer=make)
     assert np.isfinite(result.train_loss).all()
-
-
-def test_plateau_rules_act_on_each_run_as_in_fit() -> None:
-    eager = PlateauRule(factor=0.5, patience=0, threshold=0.05)
-    rules = [eager, None, PlateauRule(mode="max", factor=0.1, patience=0, threshold=0.5), eager]
-    runs = [Run(Linear(0.1, 1.0, 10), 0.4, seed, plateau=rule) for seed, rule in enumerate(rules)]
-    steps = SMALL.steps_per_epoch(BATCH)
-    many = fit_many(MODELS["mlp"], SMALL, runs, epochs=8, batch_size=BATCH, shard_size=3)
-    for i, run in enumerate(runs):
-        sgd = lambda model, lr: torch.optim.SGD(model.parameters(), lr=lr)
-        _, history = alone(run, MODELS["mlp"], sgd, epochs=8)
-        assert many.lr[i] == pytest.approx(history.lrs[steps - 1 :: steps], rel=1e-12)
-        assert many.validation_loss[i] == pytest.approx(history.validation_loss, rel=1e-3)
-    assert many.lr[1, -1] == 0.4
-    assert (many.lr[[0, 2, 3], -1] < 0.4).all(), "each rule acted, or this shows nothing"
 
 
 def wide() -> nn.Module:
@@ -250,9 +235,6 @@ def test_validation_at_the_end_only_changes_nothing_else() -> None:
     assert np.isnan(once.validation_loss[:, :-1]).all()
     assert (once.validation_loss[:, -1] == often.validation_loss[:, -1]).all()
     assert (once.train_loss == often.train_loss).all()
-    watching = [Run(plateau=PlateauRule())]
-    with pytest.raises(ValueError, match="plateau rule, which needs every epoch"):
-        fit_many(MODELS["mlp"], SMALL, watching, epochs=3, validate="end")
 
 
 def test_where_chooses_runs() -> None:
