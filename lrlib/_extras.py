@@ -4,10 +4,7 @@ from importlib.util import find_spec
 
 
 def require(extra: str, *modules: str) -> None:
-    """Raises ImportError where one of the modules that the extra brings can't be found.
-
-    >>> require("lab", "json")
-    """
+    """Raises ImportError where one of the modules that the extra brings can't be found."""
     missing = [module for module in modules if find_spec(module) is None]
     if missing:
         room = {"lab": "lrlib.lab", "book": "lrlib.notebook"}[extra]

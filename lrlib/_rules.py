@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from math import isfinite
+from functools import partial
+from math import isclose, isfinite
 from types import FunctionType
 from typing import Any
 
@@ -298,8 +299,7 @@ def whole_run(rates: Rates, per_epoch: int | None) -> Iterator[Seen]:
             yield "decays-in-first-epoch", per_epoch - 1, words
 
 
-def close(a: float, b: float) -> bool:
-    return bool(abs(a - b) <= 1e-6 * max(abs(a), abs(b)))
+close = partial(isclose, rel_tol=1e-6)
 
 
 def shown(rates: Sequence[Any]) -> str:

@@ -10,7 +10,7 @@ import copy
 import html
 import warnings
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -66,7 +66,7 @@ class Report:
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(str(self))}</pre>"
 
-    def _add(self, seen: Iterator[Seen]) -> None:
+    def _add(self, seen: Iterable[Seen]) -> None:
         for rule, step, what in seen:
             store = self.notes if rule in _rules.NOTES else self.findings
             if rule not in self.ignore and all(one.rule != rule for one in store):
@@ -114,7 +114,7 @@ def examine(
     report = Report(type(scheduler).__name__, tuple(ignore))
     report._add(_rules.weights(given, model))
     report._add(_rules.at_start(scheduler, stand_in))
-    rates, error = list[list[float]](), None
+    rates, whole = list[list[float]](), True
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for step in range(steps):
@@ -122,17 +122,16 @@ def examine(
             stand_in.step()
             try:
                 scheduler.step(*metrics[step : step + 1])
-            except Exception as raised:
-                error = ("raises", step, f"the call of step() raises {raised!r}")
+            except Exception as error:
+                report._add([("raises", step, f"the call of step() raises {error!r}")])
+                whole = False
                 break
     report.rates = np.array(rates)
-    if error:
-        report._add(iter([error]))
     if given is not None:
         report._add(_rules.against_optimizer(scheduler, found, report.rates))
     report._add(_rules.chain(scheduler, report.rates))
     report._add(_rules.any_rates(report.rates, current_lrs(stand_in)))
-    if error is None:
+    if whole:
         report._add(_rules.whole_run(report.rates, steps_per_epoch))
         report._add(_rules.length(scheduler, _rules.counter(scheduler).last_epoch))
     report._add(_rules.plateau(scheduler, metrics, report.rates))
@@ -173,7 +172,7 @@ def watch(
         _belongs("watch", "scheduler", one, given)
     first, width = _rules.counter(schedulers[0]), len(given.param_groups)
     start, lasts = first.last_epoch, [one.get_last_lr for one in schedulers]
-    rates, positions, odd = array("d"), array("d"), list[Seen]()
+    rates, positions = array("d"), array("d")
     report = Report(type(schedulers[0]).__name__, tuple(ignore))
     report._add(_rules.weights(given, model))
     if len(schedulers) == 1:
@@ -188,9 +187,8 @@ def watch(
         for last in lasts:
             if last() == used:
                 return
-        if not odd:
-            said = f"get_last_lr() says {lasts[0]()}, the optimizer uses {used}"
-            odd.append(("last-lr-differs", len(positions) - 1, said))
+        said = f"get_last_lr() says {lasts[0]()}, the optimizer uses {used}"
+        report._add([("last-lr-differs", len(positions) - 1, said)])
 
     handle = given.register_step_pre_hook(before_step)
     try:
@@ -199,7 +197,6 @@ def watch(
         handle.remove()
         report.rates = np.array(rates).reshape(-1, width)
         whole = steps is not None and len(positions) >= steps
-        report._add(iter(odd))
         report._add(_rules.calls(np.array(positions), start, first.last_epoch, steps_per_epoch))
         report._add(_rules.any_rates(report.rates, current_lrs(given)))
         if whole:

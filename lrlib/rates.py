@@ -32,7 +32,8 @@ def current_lrs(optimizer: Optimizer) -> list[float]:
     >>> current_lrs(torch.optim.SGD([torch.zeros(1)], lr=0.1))
     [0.1]
     """
-    return [float(group["lr"]) for group in _groups("current_lrs", optimizer)]
+    _is_optimizer("current_lrs", "optimizer", optimizer)
+    return [float(group["lr"]) for group in optimizer.param_groups]
 
 
 def set_lr(optimizer: Optimizer, lr: float | Sequence[float]) -> None:
@@ -46,7 +47,7 @@ def set_lr(optimizer: Optimizer, lr: float | Sequence[float]) -> None:
     >>> current_lrs(optimizer)
     [0.01]
     """
-    groups = _groups("set_lr", optimizer)
+    groups = _is_optimizer("set_lr", "optimizer", optimizer).param_groups
     rates = _one_per_group("set_lr", "lr", lr, groups, _checks.number)
     for group, rate in zip(groups, rates, strict=True):
         if isinstance(group["lr"], torch.Tensor):
@@ -98,18 +99,14 @@ def to_torch(schedule: Schedule | Sequence[Schedule], optimizer: Optimizer) -> L
     [0.05]
     """
     check = partial(_checks.instance, kind=Schedule, rule="a schedule, or one per group")
-    groups = _groups("to_torch", optimizer)
+    groups = _is_optimizer("to_torch", "optimizer", optimizer).param_groups
     factors = _one_per_group("to_torch", "schedule", schedule, groups, check)
     # Wrapped, because LambdaLR would save the fields of an object and, when a checkpoint is loaded,
     # write them over another schedule's. A partial has none.
     return LambdaLR(optimizer, [partial(factor) for factor in factors])
 
 
-def _groups(function: str, optimizer: Any) -> list[dict[str, Any]]:
-    rule = "a torch optimizer"
-    _checks.instance(function, "optimizer", optimizer, kind=Optimizer, rule=rule)
-    groups: list[dict[str, Any]] = optimizer.param_groups
-    return groups
+_is_optimizer = partial(_checks.instance, kind=Optimizer, rule="a torch optimizer")
 
 
 def _one_per_group(
@@ -162,9 +159,8 @@ def _factor_of_initial(scheduler: Any, i: int) -> Schedule:
     """The schedule as a factor of group i's `initial_lr`."""
     initial = float(scheduler.optimizer.param_groups[i]["initial_lr"])
     if type(scheduler) is torch_lr.SequentialLR:
-        return schedules.Sequential(
-            _parts(scheduler, i, initial, _STARTS_ANEW), scheduler._milestones
-        )
+        parts = _parts(scheduler, i, initial, _STARTS_ANEW)
+        return schedules.Sequential(parts, scheduler._milestones)
     if type(scheduler) is torch_lr.ChainedScheduler:
         return schedules.Product(_parts(scheduler, i, initial, _MULTIPLIES))
     base = float(scheduler.base_lrs[i])

@@ -87,7 +87,7 @@ def coordinate_check(
         for size in checked:
             for seed in seeds:
                 torch.manual_seed(seed)
-                for layer, change in _changes(owner, make, size, some, loss).items():
+                for layer, change in _changes(make, size, some, loss).items():
                     changes.setdefault(layer, {}).setdefault(size, []).append(change)
     rows = []
     for layer, by_width in changes.items():
@@ -106,7 +106,6 @@ def coordinate_check(
 
 
 def _changes(
-    owner: str,
     make: Callable[[int], Sequence[Any]],
     width: int,
     batches: Sequence[Any],
@@ -116,7 +115,7 @@ def _changes(
     made = make(width)
     if not isinstance(made, Sequence) or len(made) < 2 or not isinstance(made[0], nn.Module):
         rule = "a function that returns a model and its optimizers, at least one"
-        raise _checks.refuse(owner, "make", make, rule, TypeError)
+        raise _checks.refuse("coordinate_check", "make", make, rule, TypeError)
     model, *optimizers = made
     before = _outputs(model, batches[0], loss)
     model.train()

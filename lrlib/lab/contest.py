@@ -31,6 +31,7 @@ Floats = NDArray[np.float64]
 Trial = Callable[[str, int, Sequence[float], Sequence[int], str], Mapping[str, Floats]]
 
 VERDICTS = ("better", "worse", "equivalent", "not told apart")
+LARGEST_GRID = 40
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,6 @@ def contest(
     tuning_seeds: Sequence[int],
     seeds: Sequence[int],
     repeats: int = 1,
-    largest_grid: int = 40,
 ) -> Contest:
     """Runs the protocol: tunes each entrant at each budget, then scores it on fresh seeds.
 
@@ -157,7 +157,7 @@ def contest(
     The scores of `repeats` seeds in a row are one unit, and are averaged.
 
     Raises ValueError if tuning and verdict share a seed, or if a best rate is still on the edge of
-    a grid of `largest_grid` rates.
+    a grid of 40 rates.
 
     >>> card = Card("Is b better than a?", "score", True, 0.5, "by construction", diverged=-9)
     >>> def trial(entrant, budget, rates, seeds, split):
@@ -187,7 +187,7 @@ def contest(
         grid = list(first)
         means = scored(entrant, budget, grid, tuning_seeds, "validation").mean(axis=1).tolist()
         while (best := card._best(means)) in (0, len(grid) - 1):
-            if len(grid) >= largest_grid:
+            if len(grid) >= LARGEST_GRID:
                 raise ValueError(
                     f"contest: the best rate of {entrant} at budget {budget} is still on the edge "
                     f"of a grid of {len(grid)} rates, {grid[0]:g} to {grid[-1]:g}"

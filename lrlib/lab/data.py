@@ -179,13 +179,12 @@ Arrays = tuple[NDArray[np.uint8], NDArray[np.int64]]  # images and labels
 def _build(name: str, train: Arrays, test: Arrays | None, device: torch.device) -> Dataset:
     from sklearn.model_selection import train_test_split
 
-    def hold_out(arrays: Arrays, part: float) -> tuple[Arrays, Arrays]:
+    def hold_out(arrays: Arrays, part: float) -> list[Arrays]:
         images, labels = arrays
-        kept, held = train_test_split(
+        kept_and_held = train_test_split(
             np.arange(len(labels)), test_size=part, random_state=_SPLIT_SEED, stratify=labels
         )
-        kept, held = np.sort(kept), np.sort(held)
-        return (images[kept], labels[kept]), (images[held], labels[held])
+        return [(images[rows], labels[rows]) for rows in map(np.sort, kept_and_held)]
 
     if test is None:
         train, test = hold_out(train, part=0.2)

@@ -63,10 +63,8 @@ def paired_difference(a: ArrayLike, b: ArrayLike) -> Interval:
     (0.02, True, 3)
     """
     rule = "a sequence of numbers"
-    first, second = (
-        _checks.array("paired_difference", name, values, rule)
-        for name, values in (("a", a), ("b", b))
-    )
+    first = _checks.array("paired_difference", "a", a, rule)
+    second = _checks.array("paired_difference", "b", b, rule)
     if first.shape != second.shape or first.ndim != 1:
         shapes, rule = f"{first.shape} and {second.shape}", "of one shape [n], one seed per pair"
         raise _checks.refuse("paired_difference", "a, b", shapes, rule)
@@ -109,5 +107,4 @@ def holm(p_values: Sequence[float]) -> list[float]:
     scaled = np.asarray(p_values)[order] * np.arange(len(order), 0, -1)
     adjusted = np.empty(len(order))
     adjusted[order] = np.minimum(np.maximum.accumulate(scaled), 1.0)
-    result: list[float] = adjusted.tolist()
-    return result
+    return [float(p) for p in adjusted]

@@ -208,9 +208,7 @@ def _fit_stack(
     initial: Tensor | None,
 ) -> SweepResult:
     x, y = data.train
-    stack = _Stack(model_fn, [run.seed for run in runs], y.device)
-    if initial is not None:
-        stack.start_from(initial)
+    stack = _Stack(model_fn, [run.seed for run in runs], y.device, initial)
     update = _Update(optimizer, stack.weights)
     scales = stack.scales([run.scales for run in runs])
     # Learning-rate dropout, for the runs that have it: each with its own random numbers.
@@ -331,7 +329,11 @@ class _Stack:
     """R copies of a network: `weights` [R, P] holds one run a row; the layers see views of it."""
 
     def __init__(
-        self, model_fn: Callable[[], nn.Module], seeds: Sequence[int], device: torch.device
+        self,
+        model_fn: Callable[[], nn.Module],
+        seeds: Sequence[int],
+        device: torch.device,
+        initial: Tensor | None,
     ) -> None:
         rows: dict[int, Tensor] = {}
         for seed in dict.fromkeys(seeds):
@@ -344,6 +346,11 @@ class _Stack:
             elif shapes != self._shapes:
                 raise ValueError("fit_many(model_fn): must return the same layers at every call")
         self.weights = torch.stack([rows[seed] for seed in seeds]).to(device)
+        if initial is not None:
+            if initial.shape != self.weights.shape:
+                rule = f"of shape {tuple(self.weights.shape)}"
+                raise _checks.refuse("fit_many", "initial", tuple(initial.shape), rule)
+            self.weights.copy_(initial.detach())
         self._views = {name: w.requires_grad_() for name, w in self._split(self.weights).items()}
         self._gradients = torch.empty_like(self.weights)
         self._gradient_views = list(self._split(self._gradients).values())
@@ -356,14 +363,6 @@ class _Stack:
             name: part.view(len(flat), *shape).detach()
             for (name, shape), part in zip(self._shapes.items(), parts, strict=True)
         }
-
-    @torch.no_grad()
-    def start_from(self, initial: Tensor) -> None:
-        """Replaces the weights of all runs."""
-        if initial.shape != self.weights.shape:
-            rule = f"of shape {tuple(self.weights.shape)}"
-            raise _checks.refuse("fit_many", "initial", tuple(initial.shape), rule)
-        self.weights.copy_(initial)
 
     def scales(self, wanted: Sequence[Mapping[str, float] | None]) -> Tensor | float:
         """Each weight's factor of its run's rate, [R, P]; just 1 where no run asks for any."""
