@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 from collections.abc import Sequence
-from pkgutil import resolve_name
 
 import torch
 
@@ -37,9 +37,10 @@ def _examine(words: Sequence[str]) -> int:
     add("--steps-per-epoch", type=int, metavar="N", help="adds the rules about epochs")
     add("--ignore", nargs="+", default=[], metavar="RULE", help="rules that are silent")
     given = parser.parse_args(words)
+    module, _, name = given.function.partition(":")
     sys.path.insert(0, "")
     try:
-        make = resolve_name(given.function)
+        make = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         parser.error(f"{given.function}: {error}; it must look like train:make_scheduler")
     optimizer = None
