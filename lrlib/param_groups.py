@@ -228,7 +228,7 @@ def _named_layers(named: Mapping[str, nn.Parameter], layers: Any) -> Layers:
 
 
 def _layers(model: nn.Module, named: Mapping[str, nn.Parameter]) -> Layers:
-    """The default layers."""
+    """The default layers: the blocks of the only stack and what is around it, or the children."""
     stacks = [path for path in _stacks(model) if any(_inside(name, path) for name in named)]
     inner = [path for path in stacks if "." in path]
     place = {name: name.partition(".")[0] for name in named}
@@ -242,23 +242,17 @@ def _layers(model: nn.Module, named: Mapping[str, nn.Parameter]) -> Layers:
                 block = name[len(stack) + 1 :].partition(".")[0]
                 place[name] = f"{stack}.{block}" if inside else "before" if before else "after"
     layers = list(dict.fromkeys(place.values()))
+    due = f"layerwise_decay: `layers` must be given for this {type(model).__name__}, which"
+    how = "Write name prefixes from input to output, as in model.named_parameters()"
+    if len(layers) < 2 or (len(stacks) > 1 and inner):
+        seen = f"stacks of blocks: {', '.join(stacks)}" if inner else f"one layer: {layers[0]!r}"
+        raise ValueError(f"{due} has {seen}. {how}")
     kind = kinds(model)  # a head that is tied to the embedding is in its place there
     below = [name for name in named if place[name] == "before" and kind[name] != "embeddings"]
     early = [name for name in below if re.search("head|classif", name)]
-    unclear = ""
-    if len(layers) < 2 or (len(stacks) > 1 and inner):
-        unclear = "has " + (
-            f"stacks of blocks: {', '.join(stacks)}" if inner else f"one layer: {layers[0]!r}"
-        )
-    elif len(stacks) == 1 and early:
-        unclear = (
-            f"registers {', '.join(early)} before the blocks: the head would get the lowest rate"
-        )
-    if unclear:
-        raise ValueError(
-            f"layerwise_decay: `layers` must be given for this {type(model).__name__}, which "
-            f"{unclear}. Write name prefixes from input to output, as in model.named_parameters()"
-        )
+    if len(stacks) == 1 and early:
+        seen = f"{', '.join(early)} before the blocks: the head would get the lowest rate"
+        raise ValueError(f"{due} registers {seen}. {how}")
     return [(layer, [named[name] for name in named if place[name] == layer]) for layer in layers]
 
 

@@ -224,10 +224,8 @@ def _read_npz(path: Path) -> tuple[Arrays, Arrays | None]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             held = {name: archive[name] for name in archive.files}
-    except (OSError, EOFError, zipfile.BadZipFile, KeyError) as error:
-        raise DataError(f"{call}: the file is damaged ({error})") from error
-    except ValueError as error:
-        raise DataError(f"{call}: not a plain .npz archive ({error})") from error
+    except (OSError, EOFError, zipfile.BadZipFile, KeyError, ValueError) as error:
+        raise DataError(f"{call}: damaged, or not a plain .npz archive ({error})") from error
     images, labels = _checked_arrays(call, "", held)
     classes, counts = np.unique(labels, return_counts=True)
     if len(classes) < 2 or counts.min() < 5:
