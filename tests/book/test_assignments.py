@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import scipy.optimize  # noqa: F401 - imported here, so that it takes none of a cell's time
+import torch._dynamo  # noqa: F401 - by an optimizer, at its first step
 from nbformat.v4 import new_code_cell, new_output
 from nbgrader.preprocessors import IgnorePattern
 from nbgrader.utils import determine_grade

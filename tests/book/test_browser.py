@@ -619,6 +619,14 @@ def test_on_paper_dark_is_light_code_is_open_and_notes_are_on_the_sheet(
         assert box["x"] + box["width"] <= 794
 
 
+@pytest.mark.parametrize("paper", ["A4", "Letter"])
+def test_the_handout_is_one_printed_page(page: Page, address: str, paper: str) -> None:
+    page.goto(f"{address}book/museum-handout.html")
+    margins = dict.fromkeys(("top", "right", "bottom", "left"), "1cm")
+    printed = page.pdf(format=paper, margin=margins)
+    assert len(re.findall(rb"/Type\s*/Page\b", printed)) == 1
+
+
 def test_on_a_phone_what_goes_on_to_the_right_fades_out_until_its_end(
     browser: Browser, address: str
 ) -> None:

@@ -20,8 +20,8 @@ from lrlib.notebook import recorded
 
 ROOT = Path(__file__).resolve().parents[2]
 CHAPTERS = sorted(ROOT.glob("chapters/*/index.md"))
-WRAP_UP = ROOT / "book" / "wrap-up-1.md"
-PAGES = [*CHAPTERS, WRAP_UP]
+WRAP_UPS = sorted(ROOT.glob("book/wrap-up-*.md"))
+PAGES = [*CHAPTERS, *WRAP_UPS]
 
 
 def quizzes(path: Path) -> list[list[tuple[bool, int]]]:
@@ -229,33 +229,43 @@ def test_chapter_6_dropout_moves_half_as_far_and_adam_undoes_two_fifths_of_a_mas
     assert (adam - 0.5) / 0.5 == pytest.approx(0.4, abs=0.05)
 
 
-# --- The wrap-up quiz: its programs run, and the right option says what they do ------------------
-
-WRITTEN = WRAP_UP.read_text(encoding="utf-8")
-QUESTIONS = lrbook.quizzes(WRITTEN)
+# --- The wrap-up quizzes: their programs run, and the right option says what they do -------------
 
 
-def ran(number: int, code: str = "") -> dict:
+def questions(part: int) -> list:
+    return lrbook.quizzes(WRAP_UPS[part - 1].read_text(encoding="utf-8"))
+
+
+def ran(number: int, code: str = "", part: int = 1) -> dict:
     """The names after question `number`'s program, or after another one in its place."""
     torch.manual_seed(0)
-    (setup,) = re.findall(r"^:name: wrap-up-1-setup\n(.*?)^```", WRITTEN, re.M | re.S)
+    written = WRAP_UPS[part - 1].read_text(encoding="utf-8")
+    (setup,) = re.findall(rf"^:name: wrap-up-{part}-setup\n(.*?)^```", written, re.M | re.S)
     names: dict = {}
-    exec(setup + (code or program(number)), names)
+    exec(setup + (code or program(number, part)), names)
     return names
 
 
-def program(number: int) -> str:
-    (code,) = re.findall(r"^```python\n(.*?)^```", QUESTIONS[number - 1].text, re.M | re.S)
+def program(number: int, part: int = 1) -> str:
+    text = questions(part)[number - 1].text
+    (code,) = re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
     return code
 
 
-def right(number: int) -> str:
-    return next(text for is_right, text, _ in QUESTIONS[number - 1].options if is_right)
+def right(number: int, part: int = 1) -> str:
+    return next(text for is_right, text, _ in questions(part)[number - 1].options if is_right)
 
 
-def test_wrap_up_1_has_ten_programs() -> None:
-    assert len(QUESTIONS) == 10 == WRITTEN.count("```python")
-    assert WRITTEN.count("\n## ") == 10
+def moved(code: str = "", number: int = 0) -> float:
+    """How far a program of the second quiz has moved the weight."""
+    return 1 - ran(number, code, part=2)["w"].item()
+
+
+@pytest.mark.parametrize("part", [1, 2])
+def test_a_wrap_up_quiz_has_ten_programs(part: int) -> None:
+    written = WRAP_UPS[part - 1].read_text(encoding="utf-8")
+    assert len(questions(part)) == 10 == written.count("```python")
+    assert written.count("\n## ") == 10
 
 
 def test_wrap_up_1_the_weight_changes_sign() -> None:
@@ -319,8 +329,7 @@ def test_wrap_up_1_a_scheduler_counts_calls() -> None:
 
 def test_wrap_up_1_half_of_what_momentum_moves() -> None:
     assert right(9).startswith("0.5:")
-    moved = 1 - ran(9)["w"].item()
-    assert moved / 1000 == pytest.approx(0.5, rel=0.1)
+    assert (1 - ran(9)["w"].item()) / 1000 == pytest.approx(0.5, rel=0.1)
 
 
 def test_wrap_up_1_a_paired_interval(capsys) -> None:
@@ -328,6 +337,91 @@ def test_wrap_up_1_a_paired_interval(capsys) -> None:
     mean, half = capsys.readouterr().out.strip().split(" ± ")
     assert f"by {mean} ± {half} points (n = 5, 95 %)" in right(10)
     assert float(mean) > float(half)
+
+
+def test_wrap_up_2_the_minimum_of_a_range_test() -> None:
+    assert right(1, 2).startswith("About 0.5")
+    after = ran(1, part=2)
+    rates, losses = after["rates"], after["losses"]
+    assert rates[int(np.argmin(losses))] == pytest.approx(2 / 4, rel=0.2)
+    assert rates[-1] == pytest.approx(10, rel=0.2)
+    assert losses[-1] > 1e9 * losses[0]
+
+
+def test_wrap_up_2_halfway_between_two_rates() -> None:
+    after = ran(2, part=2)
+    lower, best, higher = after["lower"], after["best"], after["higher"]
+    assert (lower, best, higher) == (0.01, 0.03, 0.1)
+    middle = [(lower * best) ** 0.5, (best * higher) ** 0.5]
+    assert right(2, 2).startswith(f"{middle[0]:.3f} and {middle[1]:.3f}")
+    straight = f"{(lower + best) / 2:.2f} and {(best + higher) / 2:.3f}"
+    assert any(text.startswith(straight) for _, text, _ in questions(2)[1].options)
+
+
+def test_wrap_up_2_adam_cancels_the_size_of_the_gradient() -> None:
+    larger = program(3, 2).replace("randn(100)", "randn(100) * 1000")
+    ratios = [ran(3, code, part=2)["ratio"].item() for code in ("", larger)]
+    assert right(3, 2).startswith("0.002, and then also 0.002")
+    assert ratios == pytest.approx([0.002, 0.002], rel=1e-3)
+
+
+def test_wrap_up_2_a_schedule_changes_the_decay() -> None:
+    assert right(4, 2).startswith("0.61")
+    constant = program(4, 2).replace("    scheduler.step()\n", "")
+    assert f"{1 - moved(number=4):.2f}" == "0.61"
+    assert f"{1 - moved(constant):.2f}" == "0.37"
+
+
+def test_wrap_up_2_adams_decay_is_divided() -> None:
+    assert right(5, 2).startswith("`a`")
+    l2 = ran(5, part=2)
+    assert l2["a"].item() < 0.1
+    assert l2["b"].item() > 0.9
+    decoupled = ran(5, program(5, 2).replace("Adam(", "AdamW("), part=2)
+    assert [decoupled[name].item() for name in "ab"] == pytest.approx([0.37, 0.37], abs=0.01)
+
+
+def test_wrap_up_2_what_is_left_over_counts_in_the_next_epoch() -> None:
+    assert right(6, 2).startswith("By 0.7:")
+    cleared = program(6, 2).replace("    for i in", "    optimizer.zero_grad()\n    for i in")
+    assert moved(number=6) == pytest.approx(0.7)
+    assert moved(cleared) == pytest.approx(0.6)
+
+
+@pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler.step")
+def test_wrap_up_2_skipped_steps_use_up_the_schedule() -> None:
+    assert right(7, 2).startswith("By 0.28")
+    assert moved(number=7) == pytest.approx(0.28)
+    waits = program(7, 2).replace("    scheduler", "    if step >= 3:\n        scheduler")
+    assert moved(waits) == pytest.approx(0.49)
+    assert moved(program(7, 2).replace('float("inf")', "1.0")) == pytest.approx(0.55)
+
+
+def test_wrap_up_2_clipping_hides_a_sum() -> None:
+    assert right(8, 2).startswith("It is 1.25 times")
+    mean = program(8, 2).replace("sum()", "mean()")
+    assert moved(number=8) / moved(mean) == pytest.approx(1.25, rel=1e-4)
+    unclipped = [re.sub(r"torch.nn.*\n", "", code) for code in (program(8, 2), mean)]
+    assert moved(unclipped[0]) / moved(unclipped[1]) == pytest.approx(2, rel=1e-4)
+
+
+def test_wrap_up_2_the_old_base_rate_comes_back() -> None:
+    assert right(9, 2).startswith("0.05")
+    assert lrlib.current_lrs(ran(9, part=2)["optimizer"]) == pytest.approx([0.05])
+    before, _, _ = program(9, 2).partition("longer = ")
+    for more, rate in (
+        ('optimizer.param_groups[0]["initial_lr"] = 0.2\nlonger = ', 0.1),
+        ("longer = lr_scheduler.CosineAnnealingLR(optimizer, T_max=20, last_epoch=9)\n", 0),
+    ):
+        code = before + more + (program(9, 2).partition("longer = ")[2] if rate else "")
+        assert lrlib.current_lrs(ran(9, code, part=2)["optimizer"]) == pytest.approx([rate])
+
+
+def test_wrap_up_2_an_average_that_starts_at_the_first_weights() -> None:
+    assert right(10, 2).startswith("About 0.63")
+    assert f"{ran(10, part=2)['average']:.2f}" == "0.63"
+    plain = program(10, 2).replace("multi_avg_fn=get_ema_multi_avg_fn(0.99)", "")
+    assert ran(10, plain, part=2)["average"] == pytest.approx(0.99, abs=1e-3)
 
 
 # --- The question bank --------------------------------------------------------------------------

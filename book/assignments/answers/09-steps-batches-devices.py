@@ -243,6 +243,59 @@ class WarmupAndLine:
             group["lr"] = group["base"] * self.factors[trainer.global_step]
 
 
+# %% accumulate: sample by sample
+# loses: nothing
+def accumulated_update(model, optimizer, micro_batches):
+    optimizer.zero_grad()
+    samples = [pair for x, y in micro_batches for pair in zip(x, y)]
+    for x, y in samples:
+        loss = cross_entropy(model(x[None]), y[None])
+        (loss / len(samples)).backward()
+    nn.utils.clip_grad_norm_(model.parameters(), 1.3)
+    optimizer.step()
+
+
+# %% accumulate: with torch.func, which leaves the model's own parameters alone
+# loses: nothing
+from torch.func import functional_call, grad
+
+
+def accumulated_update(model, optimizer, micro_batches):
+    weights = {name: w.detach() for name, w in model.named_parameters()}
+    total = sum(y.numel() for _, y in micro_batches)
+
+    def loss(weights, x, y):
+        logits = functional_call(model, weights, (x,))
+        return cross_entropy(logits, y, reduction="sum") / total
+
+    model.zero_grad()
+    for x, y in micro_batches:
+        for name, new in grad(loss)(weights, x, y).items():
+            w = model.get_parameter(name)
+            w.grad = new if w.grad is None else w.grad + new
+    nn.utils.clip_grad_norm_(model.parameters(), 1.3)
+    optimizer.step()
+
+
+# %% callback: the base rate is computed from the last rate
+# loses: nothing
+class WarmupAndLine:
+    def factor(self, t):
+        return min((t + 1) / 19, (self.total - t) / (self.total - 19))
+
+    def on_fit_start(self, trainer):
+        per_epoch = -(-trainer.batches // trainer.accumulate)
+        self.total, t = trainer.epochs * per_epoch, trainer.global_step
+        used = self.factor(t - 1) if t else 1.0
+        groups = trainer.optimizer.param_groups
+        self.bases = [torch.tensor(group["lr"] / used) for group in groups]
+
+    def on_batch_start(self, trainer):
+        groups = trainer.optimizer.param_groups
+        for base, group in zip(self.bases, groups):
+            group["lr"] = base * self.factor(trainer.global_step)
+
+
 # %% count: the last partial batch is forgotten
 # loses: count-plain
 # -     return epochs * math.ceil(samples / 52)
@@ -446,6 +499,23 @@ def accumulated_update(model, optimizer, micro_batches):
     optimizer.step()
 
 
+# %% accumulate: each parameter is clipped for itself
+# loses: accumulate-clip
+# -     nn.utils.clip_grad_norm_(model.parameters(), 1.3)
+# +     for one in model.parameters():
+# +         nn.utils.clip_grad_norm_(one, 1.3)
+
+
+# %% accumulate: one backward pass at the end, with all activations
+# loses: accumulate-once
+def accumulated_update(model, optimizer, micro_batches):
+    optimizer.zero_grad()
+    logits = torch.cat([model(x) for x, _ in micro_batches])
+    cross_entropy(logits, torch.cat([y for _, y in micro_batches])).backward()
+    nn.utils.clip_grad_norm_(model.parameters(), 1.3)
+    optimizer.step()
+
+
 # %% callback: the warmup starts at 0
 # loses: callback-accumulate, callback-rates, callback-resume
 # -         factor = (t + 1) / 19 if t < 19 else line
@@ -503,3 +573,22 @@ def accumulated_update(model, optimizer, micro_batches):
 # loses: callback-accumulate, callback-rates, callback-resume
 # -             group["lr"] = group["initial_lr"] * factor
 # +             group["lr"] = group["lr"] * factor
+
+
+# %% callback: the base rates belong to the class, so to all its objects
+# loses: callback-accumulate, callback-rates, callback-resume
+class WarmupAndLine:
+    bases = ()
+
+    def on_fit_start(self, trainer):
+        per_epoch = math.ceil(trainer.batches / trainer.accumulate)
+        self.total = trainer.epochs * per_epoch
+        if not self.bases:
+            groups = trainer.optimizer.param_groups
+            WarmupAndLine.bases = [group["lr"] for group in groups]
+
+    def on_batch_start(self, trainer):
+        t = trainer.global_step
+        factor = min((t + 1) / 19, (self.total - t) / (self.total - 19))
+        for base, group in zip(self.bases, trainer.optimizer.param_groups):
+            group["lr"] = base * factor

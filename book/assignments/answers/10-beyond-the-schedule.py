@@ -214,6 +214,82 @@ def share_saved(lengths):
     return 1.0 - steps_spent(lengths) / alone
 
 
+# %% branch: a pickle
+# loses: nothing
+import pickle
+
+
+def checkpoint(model, optimizer, step):
+    return pickle.dumps({"both": (model, optimizer), "steps": iter([step])})
+
+
+def branch(saved, rates):
+    parts = pickle.loads(saved)
+    model, optimizer = parts["both"]
+    step = next(parts["steps"])
+    while rates:
+        rate, *rates = rates
+        take_step(model, optimizer, rate, step)
+        step += 1
+    return model
+
+
+# %% average: a value in float64
+# loses: nothing
+class Average:
+    def __init__(self):
+        self.total, self.weight = None, 0.0
+
+    def update(self, tensors):
+        new = [one.detach().double() for one in tensors]
+        if self.total is not None:
+            new = [0.93 * a + b for a, b in zip(self.total, new)]
+        self.total, self.weight = new, 0.93 * self.weight + 1
+
+    def value(self):
+        return [one / self.weight for one in self.total]
+
+    def state_dict(self):
+        return [self.weight, *(one.clone() for one in self.total)]
+
+    def load_state_dict(self, state):
+        self.weight, *self.total = state
+
+
+# %% average: a module with buffers
+# loses: nothing
+class Average(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("weight", torch.zeros(()))
+
+    def update(self, tensors):
+        totals = dict(self.named_buffers())
+        for i, one in enumerate(tensors):
+            old = totals.get(f"total{i}", torch.zeros(one.shape))
+            self.register_buffer(f"total{i}", 0.93 * old + one.detach())
+        self.weight = 0.93 * self.weight + 1
+
+    def value(self):
+        weight, *totals = self.buffers()
+        return [one / weight for one in totals]
+
+    def load_state_dict(self, state):
+        for name, one in state.items():
+            self.register_buffer(name, one)
+
+
+# %% spent: the longest run is the trunk with its own branch
+# loses: nothing
+def steps_spent(lengths):
+    longest, *others = sorted(set(lengths), reverse=True)
+    return longest + sum(35 + (n - 35) % 26 for n in others)
+
+
+def share_saved(lengths):
+    return 1 - steps_spent(lengths) / math.fsum(set(lengths))
+
+
 # %% rate: the warmup starts at 0
 # loses: rate-trunk
 # -         return peak * min(1.0, (step + 1) / 13)
@@ -342,6 +418,26 @@ def branch(saved, rates):
 # +     for step, rate in enumerate(rates, start=saved["step"]):
 
 
+# %% branch: model and optimizer are copied separately
+# loses: branch-later, branch-same, branch-twice
+def checkpoint(model, optimizer, step):
+    return copy.deepcopy(model), copy.deepcopy(optimizer), step
+
+
+def branch(saved, rates):
+    model, optimizer, start = copy.deepcopy(saved)
+    for step, rate in enumerate(rates, start):
+        take_step(model, optimizer, rate, step)
+    return model
+
+
+# %% branch: the checkpoint's step moves on
+# loses: branch-twice
+# -         take_step(model, optimizer, rate, step)
+# +         take_step(model, optimizer, rate, step)
+# +     saved["step"] += len(rates)
+
+
 # %% average: torch's start, with the first weights
 # loses: average-resume, average-value
 # -         old = self.total or [torch.zeros_like(one) for one in new]
@@ -426,6 +522,18 @@ class Average:
         vars(self).update(copy.deepcopy(state))
 
 
+# %% average: only the first tensor
+# loses: average-value
+# -         new = [one.detach().clone() for one in tensors]
+# +         new = [tensors[0].detach().clone()]
+
+
+# %% average: the value is divided in place
+# loses: average-resume
+# -         return [one / self.weight for one in self.total]
+# +         return [one.div_(self.weight) for one in self.total]
+
+
 # %% spent: the cooldowns only
 # loses: spent-share, spent-steps
 # -     return max(starts.values()) + sum(n - at for n, at in starts.items())
@@ -477,3 +585,25 @@ def share_saved(lengths):
 # loses: spent-share
 # -     return 1 - spent / sum(starts)
 # +     return sum(starts) / spent - 1
+
+
+# %% spent: a checkpoint before the cooldown's start, never at it
+# loses: spent-share, spent-steps
+def steps_spent(lengths):
+    starts = {n: (n - 35 - 1) // 26 * 26 for n in lengths}
+    return max(starts.values()) + sum(n - at for n, at in starts.items())
+
+
+def share_saved(lengths):
+    return 1 - steps_spent(lengths) / sum(set(lengths))
+
+
+# %% spent: no checkpoint at the start
+# loses: spent-share, spent-steps
+def steps_spent(lengths):
+    starts = {n: max(26, (n - 35) // 26 * 26) for n in lengths}
+    return max(starts.values()) + sum(n - at for n, at in starts.items())
+
+
+def share_saved(lengths):
+    return 1 - steps_spent(lengths) / sum(set(lengths))
