@@ -368,7 +368,7 @@ def shown(module: Module, **state: Any) -> dict[str, Any]:
 def test_a_hint_says_what_happened_and_where_to_read(
     playground, state: dict[str, Any], said: str | None
 ) -> None:
-    notes = shown(playground, **state)["notes"]
+    notes = [note for note in shown(playground, **state)["notes"] if "page" in note]
     assert len(notes) == (0 if said is None else 1), notes
     assert all(said in note["text"] for note in notes)
     for note in notes:
@@ -513,6 +513,60 @@ def test_the_solutions_for_the_class_are_what_the_page_trains(playground) -> Non
         changed = end(noisy=True, **change)
         assert changed[0] < error, change
         assert changed[1] > loss, change
+
+
+# --- The landing page's figure, made of the same parts -------------------------------------------
+
+LOOK = """(() => {
+  const data = it.trained((s) => given.rates.map((rate) => it.orderAt(s.schedule, rate)))
+    (given.s, given.data);
+  const end = given.rates.map(
+    (rate) => data.results[it.orderAt(given.s.schedule, rate).name].validationAccuracy.at(-1));
+  return [end, it.explorer.view(given.s, data)];
+})()"""
+SHAPES: dict[str, lrlib.Schedule] = {
+    "constant": lrlib.Constant(),
+    "step": lrlib.MultiStep([91, 182], gamma=0.1),
+    "linear": lrlib.Linear(1.0, 0.0, 272),
+    "cosine": lrlib.Cosine(272),
+}
+
+
+@pytest.fixture(scope="module")
+def first_look(tmp_path_factory) -> Iterator[Module]:
+    module = Module("first-look", tmp_path_factory.mktemp("first-look"))
+    yield module
+    module.close()
+
+
+@pytest.mark.parametrize("schedule", SHAPES)
+def test_the_first_look_trains_and_says_what_fit_many_does(first_look, schedule: str) -> None:
+    rates = [0.05, 0.2]
+    state = first_look.settled({"schedule": schedule, "rate": rates[0]})
+    got, view = first_look.ask(LOOK, s=state, rates=rates)
+    runs = [lab.Run(SHAPES[schedule], rate, seed) for rate in rates for seed in range(8)]
+    result = lab.fit_many(lambda: lab.mlp(64, 32, 10), digits(), runs, epochs=8)
+    accuracy = result.validation_accuracy[:, -1].reshape(2, 8)
+    np.testing.assert_allclose(got, accuracy, atol=1e-9)
+    errors = [lab.interval(100 * (1 - row)) for row in accuracy]
+    losses, ends = view["charts"]
+    line = losses["lines"][-1]
+    np.testing.assert_allclose(line["y"], result.train_loss[:8].mean(axis=0), atol=1e-4)
+    (curve,) = ends["lines"]
+    np.testing.assert_allclose(curve["y"], [error.mean for error in errors])
+    np.testing.assert_allclose(curve["high"], [error.mean + error.half_width for error in errors])
+    said = re.search(r"([\d.]+) ± ([\d.]+) %", view["summary"])
+    assert [float(number) for number in said.groups()] == pytest.approx(
+        [errors[0].mean, errors[0].half_width], abs=0.051
+    )
+    assert "Other rates are being trained" in view["summary"]
+    assert view["busy"]
+
+
+def test_the_first_look_counts_networks_that_failed(first_look) -> None:
+    state = first_look.settled({"schedule": "constant", "rate": 3.16})
+    _, view = first_look.ask(LOOK, s=state, rates=[3.16])
+    assert "8 of 8 networks ended no better than guessing" in view["summary"]
 
 
 LINK = re.compile(r"\{playground\}`[^<`]+ <([^>]+)>`")

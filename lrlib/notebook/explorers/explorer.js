@@ -248,6 +248,8 @@ function start(explorer, host, data, kept) {
       paint();
     });
   });
+  // Who wants less motion sees the charts when they are done.
+  const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
   const change = (patch, focus) => {
     state = settle(explorer, { ...state, ...patch }, data);
@@ -309,7 +311,7 @@ function start(explorer, host, data, kept) {
   function paint(focus) {
     view = explorer.view(state, data);
     const held = focus ?? (charts.contains(document.activeElement) ? document.activeElement.dataset.handle : undefined);
-    charts.replaceChildren(...view.charts.map(makeChart));
+    if (!(view.busy && calm.matches && charts.children.length)) charts.replaceChildren(...view.charts.map(makeChart));
     if (held !== undefined) charts.querySelector(`[data-handle="${held}"]`)?.focus();
     notes.replaceChildren(...(view.notes ?? []).map(makeNote));
     fillDetails();
@@ -347,9 +349,8 @@ function start(explorer, host, data, kept) {
     paint();
   }).observe(charts);
   return {
-    // Another state, whole, or other data.
-    set(given, newData) {
-      data = newData ?? data;
+    // Another state, whole.
+    set(given) {
       state = settle(explorer, given, data);
       work?.(state);
       refresh();
@@ -375,31 +376,44 @@ function renderWidget(explorer, { model, el }) {
   // Arrow keys move the sliders, not the notebook's selection.
   host.addEventListener("keydown", (event) => event.stopPropagation());
   el.append(host);
-  // Where the kernel trains, it does so for where the slider rests.
   const write = resting(80, (state) => {
     model.set("state", state);
     model.save_changes();
   });
   const live = start(explorer, host, model.get("data"), { read: () => model.get("state"), write });
-  model.on("change:data", () => live.set(live.state, model.get("data")));
   model.on("change:state", () => {
     const told = model.get("state");
     if (JSON.stringify(told) !== JSON.stringify(live.state)) live.set(told);
   });
 }
 
+// Data in a file of its own, for all figures that need it: a script, because that is all that a
+// page from file:// may load. It stands beside this one.
+const ownAddress = globalThis.document?.currentScript?.src;
+
+function loadData(file) {
+  return new Promise((done, fail) => {
+    const script = element("script", { src: new URL(file, ownAddress) });
+    script.onload = () => done(window.lrData[file]);
+    script.onerror = fail;
+    document.head.append(script);
+  });
+}
+
 // On a page: the state is in its address. A figure comes to life when it is about to be seen.
 function mountPage(explorer) {
   for (const host of document.querySelectorAll(`[data-explorer="${explorer.name}"]`)) {
-    const named = () => location.hash.split("?")[0] === `#${host.id}`;
+    const here = () => location.hash.split("?")[0] === `#${host.id}`;
+    let awake = false;
     const wake = () => {
       watch.disconnect();
-      if (!host.classList.contains("lr-live")) begin(explorer, host);
+      if (!awake) begin(explorer, host);
+      awake = true;
     };
     const watch = new IntersectionObserver((seen) => seen.some((entry) => entry.isIntersecting) && wake(), { rootMargin: "500px" });
     watch.observe(host);
     const follow = () => {
-      if (!named()) return;
+      if (!here()) return;
       wake();
       host.scrollIntoView();
     };
@@ -408,8 +422,16 @@ function mountPage(explorer) {
   }
 }
 
-function begin(explorer, host) {
+async function begin(explorer, host) {
   const given = JSON.parse(host.querySelector("script[type='application/json']").textContent);
+  if (given.file) {
+    try {
+      Object.assign(given.data, await loadData(given.file));
+    } catch {
+      host.append(element("p", { role: "status" }, `This figure needs the file ${given.file}, which didn't come.`));
+      return;
+    }
+  }
   const address = (state) => toAddress(host.id, explorer, state, given.data);
   const read = () => ({ ...given.state, ...fromAddress(host.id, location.hash) });
   const live = start(explorer, host, given.data, {

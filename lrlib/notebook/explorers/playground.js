@@ -1,15 +1,9 @@
 // The playground: trains real networks in the page, compares settings, and writes the program.
 //
-// data: {digits}, and while the page lives {results, trouble, failed}; results maps a setting's name
-// to what the engine told: {trainLoss, validationLoss, validationAccuracy, rate}, each
-// [epochs][seeds].
+// data: as results.js says.
 
-const SAMPLES = 1077;
 // Half a point of accuracy: less than two of the 360 validation images.
 const MARGIN = 0.5;
-const GUESSING = Math.log(10);
-// A guess is wrong nine times in ten; for 360 images, 85 % is three standard errors below.
-const GUESSED = 85;
 
 const optimizers = [["SGD", "SGD with momentum"], ["Nesterov", "SGD with Nesterov momentum"], ["Adam", "Adam"], ["AdamW", "AdamW"]];
 const networks = [["32", "one layer of 32"], ["64", "one layer of 64"], ["64-32", "64, then 32"], ["64-64", "64, then 64"]];
@@ -100,8 +94,10 @@ function orderOf(s) {
     keep: s.keep,
     noisy: s.noisy,
   };
-  return { name: JSON.stringify(setting), setting };
+  return named(setting);
 }
+
+const ordersOf = (s) => entrants(s).map(orderOf);
 
 // --- The program --------------------------------------------------------------------------------
 
@@ -201,17 +197,7 @@ function inWords(s) {
   return [`rate ${format(s.rate)}`, shape, optimizerInWords(s), ...extras, `${s.epochs} ${s.epochs === 1 ? "epoch" : "epochs"}`, ...(s.noisy ? ["20 % random labels"] : [])].join(", ");
 }
 
-const networksOf = (n) => (n === 1 ? "1 network" : `${n} networks`);
 const points = (value) => (Math.abs(value) < 0.005 ? "0.00" : value.toFixed(2).replace("-", "−"));
-
-const errorsOf = (result, epoch = -1) => result.validationAccuracy.at(epoch).map((accuracy) => 100 * (1 - accuracy));
-
-// How many networks ended no better than guessing: with a loss above that of guessing, or none, or
-// with about its error. A network that knows only how often each class comes may have a lower loss.
-function guessing(result) {
-  const errors = errorsOf(result);
-  return result.trainLoss.at(-1).filter((loss, i) => !(loss <= GUESSING) || errors[i] >= GUESSED).length;
-}
 
 // The rates that were trained in this visit with everything else as now: [rate, mean error].
 function tried(s, results) {
@@ -274,26 +260,6 @@ function summaryOf(s, known, verdicts, trouble) {
 }
 
 // --- The figure ---------------------------------------------------------------------------------
-
-// The mean and interval of each epoch, and for the present setting every seed.
-function curvesOf({ letter, color: shade, result }, values, several) {
-  if (!result) return { seeds: [], mean: [] };
-  const epochs = result.trainLoss.map((_, i) => i + 1);
-  const stats = epochs.map((_, i) => interval(values(result, i)));
-  const finite = (value) => (Number.isFinite(value) ? value : NaN);
-  const line = { x: epochs, color: shade, y: stats.map((stat) => finite(stat.mean)) };
-  const band = { low: stats.map((stat) => finite(stat.mean - stat.half)), high: stats.map((stat) => finite(stat.mean + stat.half)) };
-  const count = result.trainLoss[0].length;
-  const each = counting(count).map((seed) => ({ x: epochs, y: epochs.map((_, i) => finite(values(result, i)[seed])), color: shade, thin: true, faint: true }));
-  return { seeds: letter === "this" && count > 1 ? each : [], mean: [{ ...line, ...(count > 1 ? band : {}), ...(several ? { label: letter } : {}) }] };
-}
-
-function chartOf(spec, known, values) {
-  const drawn = known.map((one) => curvesOf(one, values, known.length > 1));
-  const mean = drawn.flatMap((one) => one.mean).reverse();
-  const shown = { ...spec, lines: mean };
-  return { ...shown, alt: describe(shown), lines: [...drawn.flatMap((one) => one.seeds), ...mean] };
-}
 
 // The rate of each step, or where a metric decides, of each epoch; at most 300 points.
 function rateLine(one, several) {
@@ -358,38 +324,8 @@ const explorer = {
       ...kept.map((_, i) => [`Remove ${"ABC"[i]}`, { kept: writeKept(kept.filter((_, other) => other !== i)) }]),
     ];
   },
-  // Trains what the state asks for and isn't known yet. Results are kept while the page is open.
-  work({ digits }, show) {
-    const results = {};
-    let [trouble, failed] = ["", false];
-    const tell = () => show({ digits, results, trouble, failed });
-    const hear = ({ name, told }) => {
-      const names = ["trainLoss", "validationLoss", "validationAccuracy", "rate"];
-      const before = told.epoch && results[name] ? results[name] : Object.fromEntries(names.map((one) => [one, []]));
-      results[name] = Object.fromEntries(names.map((one) => [one, [...before[one].slice(0, told.epoch), told[one]]]));
-      tell();
-    };
-    const train = makeTrainer(digits, hear, (text, ended = false) => {
-      [trouble, failed] = [text, ended];
-      tell();
-    });
-    return (state) => {
-      const wanted = entrants(state).map(orderOf);
-      const missing = wanted.filter(({ name, setting }, i) => results[name]?.trainLoss.length !== setting.epochs && wanted.findIndex((one) => one.name === name) === i);
-      if (Object.keys(results).length > 200) for (const name of Object.keys(results)) if (!wanted.some((one) => one.name === name)) delete results[name];
-      train(missing);
-    };
-  },
-  // For a page without scripts: the same training, at once.
-  still(state, data) {
-    const results = {};
-    const engine = makeEngine(plateau);
-    for (const { name, setting } of entrants(state).map(orderOf)) {
-      const told = [...engine.train(setting, engine.unpack(data.digits, setting.noisy))].filter(Boolean);
-      results[name] = Object.fromEntries(Object.keys(told[0]).map((one) => [one, told.map((epoch) => epoch[one])]));
-    }
-    return { ...data, results };
-  },
+  work: training(ordersOf),
+  still: trained(ordersOf),
   view(s, data) {
     const known = entrants(s).map((one) => ({ ...one, result: data.results?.[orderOf(one).name] }));
     const several = known.length > 1;
@@ -423,6 +359,7 @@ const explorer = {
         ...(several ? [{ text: "The buttons above the sliders, and Reset, remove the kept settings." }] : []),
         ...(several && s.seeds === 1 ? [{ text: "One network has no interval, so there is no verdict: choose two or more networks." }] : []),
         ...(finished(known[0]) ? hints(s, known[0].result) : []),
+        WHERE,
         ...(rows.length > 1 ? [{ text: `Rates tried here with these settings, and their mean validation errors: ${rows.map(([rate, error]) => `${format(rate)}: ${error.toFixed(1)} %`).join("; ")}.` }] : []),
       ],
       ...(verdicts.length
