@@ -43,7 +43,7 @@ class Module:
 
     def __init__(self, name: str, folder: Path, source: str = "") -> None:
         source = source or _pages.module(name)
-        names = re.findall(r"^(?:const|function) (\w+)", source, re.M)
+        names = re.findall(r"^(?:const|function\*?) (\w+)", source, re.M)
         path = folder / f"{name}.mjs"
         path.write_text(f"{source}\nconst it = {{ {', '.join(names)} }};\n{HARNESS}")
         self.data = explorers.data(name)

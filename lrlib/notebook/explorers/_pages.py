@@ -30,7 +30,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "adam-valley": ("random",),
     "step-calculator": (),
     "trunk-branch": (),
-    "playground": ("schedules", "compose", *TRAINS),
+    "playground": ("schedules", "compose", *TRAINS, "finder"),
 }
 
 # The figures' colors and those around them; in dark mode, lighter ones.

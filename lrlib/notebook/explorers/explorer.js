@@ -277,13 +277,15 @@ function start(explorer, host, data, kept) {
       if (active?.startsWith(`${id}-`)) document.getElementById(active)?.focus();
     }
     for (const control of list) made.get(control.name).show(state[control.name]);
-    offer(explorer.actions?.(state) ?? []);
     paint(focus);
   }
 
   // Buttons that do something to the present setting; one without a patch can't be pressed now. Who
   // pressed one stays among them.
+  let offered = "";
   function offer(list) {
+    if (JSON.stringify(list) === offered) return;
+    offered = JSON.stringify(list);
     const active = [...actions.children].indexOf(document.activeElement);
     const button = ([label, patch]) => {
       const shown = element("button", { type: "button", "aria-disabled": !patch }, label);
@@ -310,6 +312,7 @@ function start(explorer, host, data, kept) {
 
   function paint(focus) {
     view = explorer.view(state, data);
+    offer(explorer.actions?.(state, data) ?? []);
     const held = focus ?? (charts.contains(document.activeElement) ? document.activeElement.dataset.handle : undefined);
     if (!(view.busy && calm.matches && charts.children.length)) charts.replaceChildren(...view.charts.map(makeChart));
     if (held !== undefined) charts.querySelector(`[data-handle="${held}"]`)?.focus();

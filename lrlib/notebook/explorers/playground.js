@@ -35,6 +35,7 @@ function settings(s) {
     range("epochs", "epochs", 20, 1, 80),
     range("seeds", "networks (seeds)", 16, 1, 32),
     check("noisy", "20 % random labels"),
+    check("find", "find a rate: range test"),
     ...more.map((control) => ({ ...control, more: true })),
   ];
 }
@@ -42,7 +43,7 @@ function settings(s) {
 // --- Settings that were kept to compare ---------------------------------------------------------
 
 // Seeds are common to all, or there would be no pairs.
-const COMMON = ["seeds", "fresh", "kept"];
+const COMMON = ["seeds", "fresh", "find", "kept"];
 const own = (s) => Object.fromEntries(Object.entries(s).filter(([name]) => !COMMON.includes(name)));
 const single = { controls: settings };
 
@@ -291,6 +292,56 @@ function forest(verdicts, colors) {
   };
 }
 
+// --- The range test -----------------------------------------------------------------------------
+
+const testOf = (s, { tests = {} }) => s.find && tests[rangeOrder(orderOf(s).setting).name];
+
+// What each rule reads: the median over the networks, and the lowest and the highest reading.
+function found(s, data) {
+  const read = (testOf(s, data) || []).map(readings).filter(Boolean);
+  return readers.map(([label, shade], i) => {
+    const rates = read.map((values) => values[i]).sort((a, b) => a - b);
+    const middle = Math.sqrt(rates[Math.ceil(rates.length / 2 - 1)] * rates[Math.floor(rates.length / 2)]);
+    return { label, shade, low: rates[0], high: rates.at(-1), rate: Number(middle.toPrecision(3)) };
+  });
+}
+
+// The slider ends there, and a reading may lie beyond.
+const usable = ({ rate }) => rate >= 0.0001 && rate <= 10;
+
+function rangeChart(s, data) {
+  const curves = testOf(s, data) || [];
+  const common = counting(Math.min(...curves.map((curve) => curve.length), RAMP.length));
+  const mean = { x: common.map((i) => RAMP[i]), y: curves.length ? common.map((i) => meanOf(curves.map((curve) => curve[i]))) : [], color: "gray" };
+  const marks = curves.length ? found(s, data).filter(({ rate }) => rate) : [];
+  const highest = Math.max(3, ...curves.map((curve) => curve[0] * 1.2));
+  const spec = {
+    title: curves.length ? `Range test of ${networksOf(curves.length)}: smoothed loss of each step` : "The range test is running",
+    x: { label: "learning rate", log: true, min: RAMP[0], max: RAMP.at(-1) },
+    y: { min: 0, max: highest },
+    wide: true,
+    hint: "tap or drag to choose a rate",
+    grab: (rate) => ({ rate }),
+    lines: [mean],
+    points: marks.map(({ rate, shade }) => ({ x: rate, y: mean.y[lowestOf(mean.x.map((x) => Math.abs(Math.log(x / rate))))], color: shade, size: 6 })),
+    rules: [{ x: s.rate }],
+  };
+  return { ...spec, alt: describe(spec), lines: [...(curves.length > 1 ? curves.map((y) => ({ x: RAMP.slice(0, y.length), y, color: "gray", thin: true, faint: true })) : []), mean] };
+}
+
+function rangeNotes(s, data) {
+  const curves = testOf(s, data);
+  if (!curves) return [];
+  const without = curves.filter((curve) => !readings(curve)).length;
+  const rows = found(s, data).filter(({ rate }) => rate);
+  const spread = ({ low, high }) => (curves.length - without > 1 ? ` (median; the networks' readings go from ${format(low)} to ${format(high)})` : "");
+  return [
+    ...rows.map((row) => ({ color: row.shade, text: `${row.label} reads ${format(row.rate)}${spread(row)}.` })),
+    ...(without ? [{ text: `The curves of ${without} of ${networksOf(curves.length)} have no fall to read.` }] : []),
+    { text: "A range test doesn't know how long you train. Read it late on the fall for a short training, and early for a long one:", page: "chapters/07-finding-a-rate/index.html", label: "chapter 7, The range test" },
+  ];
+}
+
 // Each is an experiment of a chapter, which links to it.
 const PRESETS = [
   ["too large", { rate: 2.5, schedule: "Constant", momentum: 0 }],
@@ -316,15 +367,24 @@ const explorer = {
   controls(s) {
     return [...settings(s), { ...seed("Other seeds"), name: "fresh", value: 0 }, { name: "kept", kind: "hidden", parse: (text) => writeKept(parseKept(text)) }];
   },
-  actions(s) {
+  actions(s, data) {
     const kept = parseKept(s.kept);
     const more = kept.length < 3 && !same(entrants(s));
     return [
+      ...found(s, data).filter(({ rate }) => rate).map((row) => [`Use ${format(row.rate)} (${row.label})`, usable(row) && row.rate !== s.rate && { rate: row.rate }]),
       ["Keep this setting to compare", more && { kept: writeKept([...kept, s]) }],
       ...kept.map((_, i) => [`Remove ${"ABC"[i]}`, { kept: writeKept(kept.filter((_, other) => other !== i)) }]),
     ];
   },
-  work: training(ordersOf),
+  work(data, show) {
+    let known = data;
+    const tell = (news) => show((known = { ...known, ...news }));
+    const [train, find] = [training(ordersOf)(data, tell), makeFinder(data.digits, (tests) => tell({ tests }))];
+    return (s) => {
+      train(s);
+      find(s.find && orderOf(s).setting);
+    };
+  },
   still: trained(ordersOf),
   view(s, data) {
     const known = entrants(s).map((one) => ({ ...one, result: data.results?.[orderOf(one).name] }));
@@ -345,14 +405,16 @@ const explorer = {
     const steps = { title: "The learning rate of each step", x: { label: "epoch", min: 0, max: last }, y: { min: 0, max: highest * 1.05 }, lines: rates };
     return {
       charts: [
+        ...(s.find ? [rangeChart(s, data)] : []),
         chartOf({ title: `Training loss of ${networksOf(s.seeds)}`, x, y: { log: true, min: low, max: 10 } }, known, (result, i) => result.trainLoss[i]),
         chartOf({ title: "Validation error, in %", x, y: { log: true, min: 1, max: 100, ticks: [1, 2, 5, 10, 20, 50, 100] } }, known, (result, i) => errorsOf(result, i)),
         steps,
         ...(verdicts.length ? [forest(verdicts, colors)] : []),
       ],
-      summary: summaryOf(s, known, verdicts, data.trouble),
+      summary: [summaryOf(s, known, verdicts, data.trouble), ...(s.find ? [testOf(s, data) ? `The range test is done, on ${networksOf(s.seeds)}.` : "The range test is running."] : [])].join(" "),
       busy: !all && !data.failed,
       notes: [
+        ...rangeNotes(s, data),
         ...(several ? known.map((one) => ({ color: one.color, text: `${one.letter}: ${inWords(one)}.` })) : []),
         ...(twin ? [{ text: `This setting is the same as ${twin}. Change something to compare it; it can't be kept twice.` }] : []),
         ...(known.length === 4 ? [{ text: "Three settings are kept. Remove one to keep another." }] : []),
