@@ -220,11 +220,17 @@ def test_presets_change_the_picture_and_reset_brings_the_first_one_back(
     open_at(page, address, explorer)
     first = picture(page, explorer), values(page, explorer)
     buttons = page.locator(f"#explorer-{explorer} .lr-presets button").all()
-    assert len(buttons) == 4
-    for button in buttons[:-1]:
+    *presets, reset, undo = buttons
+    assert len(presets) == 3
+    for button in presets:
         button.click()
-        assert picture(page, explorer) != first[0], button.inner_text()
-        buttons[-1].click()
+        changed = picture(page, explorer), values(page, explorer)
+        assert changed[0] != first[0], button.inner_text()
+        reset.click()
+        assert (picture(page, explorer), values(page, explorer)) == first
+        undo.click()
+        assert (picture(page, explorer), values(page, explorer)) == changed
+        reset.click()
         assert (picture(page, explorer), values(page, explorer)) == first
 
 
@@ -480,6 +486,67 @@ def test_a_kept_setting_is_compared_by_keyboard_and_its_link_shows_the_same(
     assert (picture(page, "playground"), values(page, "playground")) == shown
     page.get_by_role("button", name="Remove A").click()
     expect(page.locator("#explorer-playground tbody tr")).to_have_count(0)
+
+
+def test_undo_brings_back_the_kept_settings_once(page: Page, address: str) -> None:
+    open_at(page, address, "playground", f"{TINY}&rate=0.2&kept=rate:0.3,epochs:2")
+    before = values(page, "playground")
+    undo = page.get_by_role("button", name="Undo")
+    expect(undo).to_have_attribute("aria-disabled", "true")
+    for name in ("stairs", "Reset", "Reset"):  # the second Reset changes nothing
+        page.get_by_role("button", name=name, exact=True).click()
+        expect(page.get_by_role("button", name="Remove A")).to_have_count(0)
+    undo.click()
+    assert "StepDecay" in values(page, "playground").values()
+    page.goto("about:blank")
+    open_at(page, address, "playground", f"{TINY}&rate=0.2&kept=rate:0.3,epochs:2")
+    page.get_by_role("button", name="Reset").click()
+    undo.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Remove A")).to_have_count(1)
+    assert values(page, "playground") == before
+    expect(page.locator(":focus")).to_have_text("Undo")
+    expect(undo).to_have_attribute("aria-disabled", "true")
+    page.keyboard.press("Enter")  # nothing is left to undo
+    assert values(page, "playground") == before
+
+
+def test_a_range_test_finds_a_rate_and_a_button_uses_it(page: Page, address: str) -> None:
+    open_at(page, address, "playground", TINY)
+    control(page, "playground", "find").press("Space")
+    use = page.get_by_role("button", name=re.compile(r"Use [\d.]+ \(valley\)"))
+    use.wait_for(timeout=60_000)
+    expect(summary(page)).to_contain_text("The range test is done, on 3 networks.")
+    rate = use.inner_text().split()[1]
+    use.focus()
+    page.keyboard.press("Enter")
+    assert control(page, "playground", "rate").get_attribute("aria-valuetext") == rate
+    expect(page.locator(":focus")).to_have_text(use.inner_text())
+    expect(summary(page)).to_contain_text(f"Rate {rate}, cosine", timeout=60_000)
+    expect(use).to_have_attribute("aria-disabled", "true")
+    # In the range test's own chart, too.
+    plot = page.locator("#explorer-playground .lr-touch")
+    plot.scroll_into_view_if_needed()
+    box = plot.bounding_box()
+    page.mouse.click(box["x"] + box["width"] * 6 / 7, box["y"] + 50)
+    chosen = float(control(page, "playground", "rate").get_attribute("aria-valuetext"))
+    assert chosen == pytest.approx(1, rel=0.1)
+
+
+def test_the_program_is_stored_as_a_notebook_that_runs(page: Page, address: str) -> None:
+    open_at(page, address, "playground", TINY)
+    with page.expect_download() as stored:
+        page.get_by_role("link", name="Download as a notebook").click()
+    assert stored.value.suggested_filename == "playground.ipynb"
+    notebook = nbformat.read(stored.value.path(), as_version=4)
+    nbformat.validate(notebook)
+    told, setup, program = (cell.source for cell in notebook.cells)
+    assert told.endswith("rate 0.1, cosine, SGD with momentum 0.9, 2 epochs")
+    book = nbformat.read(ROOT / "chapters/01-decay-theory/noise-floor.ipynb", as_version=4)
+    (expected,) = [cell.source for cell in book.cells if cell.source.startswith("# Setup")]
+    assert setup == expected.replace("lrlib[book]", "lrlib[lab]")
+    code = page.locator("#explorer-playground .lr-code code")
+    assert program == code.inner_text()
 
 
 def test_while_the_playground_trains_it_says_so_and_disturbs_no_reader(

@@ -195,9 +195,14 @@ function makeTableBox(spec) {
   return element("div", { class: "lr-table", tabindex: 0, role: "group", "aria-label": spec.caption }, makeTable(spec));
 }
 
-function makeCode({ label, text }) {
+function makeCode({ label, text, notebook }) {
   const code = element("pre", { tabindex: 0, "aria-label": label }, element("code", {}, text));
-  return element("div", { class: "lr-code" }, copyButton(() => text, "Copy"), code);
+  return element("div", { class: "lr-code" }, copyButton(() => text, "Copy"), ...(notebook ? [saveLink(notebook)] : []), code);
+}
+
+// A link that stores {name, label, text}: it needs no server.
+function saveLink({ name, label, text }) {
+  return element("a", { class: "lr-save", download: name, href: `data:application/x-ipynb+json;charset=utf-8,${encodeURIComponent(text)}` }, label);
 }
 
 // A sentence, with a link if the figure is on the book's site, whose pages say where its root is.
@@ -231,6 +236,11 @@ function start(explorer, host, data, kept) {
     button.addEventListener("click", () => renew(values));
     presets.append(button);
   }
+  // What the last of these buttons took away.
+  let before;
+  const undo = element("button", { type: "button", "aria-disabled": true }, "Undo");
+  undo.addEventListener("click", () => before && renew(before, null));
+  presets.append(undo);
   host.append(element("p", { class: "lr-title" }, explorer.title), presets, controlBox, more, actions, charts, summary, notes, details);
   let state = settle(explorer, kept.read(), data);
   let shown = "";
@@ -258,9 +268,11 @@ function start(explorer, host, data, kept) {
     refresh(focus);
   };
   // All controls at their start, but for these.
-  const renew = (values) => {
+  const renew = (values, undone = state) => {
     state = {};
     change(values);
+    before = undone && JSON.stringify(undone) === JSON.stringify(state) ? before : undone;
+    undo.setAttribute("aria-disabled", !before);
   };
 
   function refresh(focus) {

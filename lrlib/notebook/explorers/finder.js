@@ -17,13 +17,13 @@ function smoothed(losses) {
   return found;
 }
 
-// Each rule's label and color, and the index that it reads from the losses.
+// Each rule's label, and the index that it reads from the losses.
 const lowestOf = (values) => values.indexOf(Math.min(...values));
 const readers = [
-  ["minimum / 10", "orange", lowestOf],
-  ["steepest", "green", (loss) => lowestOf(loss.map((_, i) => slope(loss, i)))],
-  ["valley", "purple", halfwayDown],
-  ["last clear fall", "gold", (loss) => loss.findIndex((value) => value <= Math.min(...loss) + 0.1 * (loss[0] - Math.min(...loss)))],
+  ["minimum / 10", lowestOf],
+  ["steepest", (loss) => lowestOf(loss.map((_, i) => slope(loss, i)))],
+  ["valley", halfwayDown],
+  ["last clear fall", (loss) => loss.findIndex((value) => value <= Math.min(...loss) + 0.1 * (loss[0] - Math.min(...loss)))],
 ];
 
 function slope(loss, i) {
@@ -45,7 +45,7 @@ function readings(curve) {
   const skipped = Math.floor(curve.length / 10);
   const loss = curve.slice(skipped, -5);
   if (loss.length < 10 || lowestOf(loss) === 0) return null;
-  return readers.map(([label, , read]) => RAMP[skipped + read(loss)] / (label === "minimum / 10" ? 10 : 1));
+  return readers.map(([label, read]) => RAMP[skipped + read(loss)] / (label === "minimum / 10" ? 10 : 1));
 }
 
 // --- In the page --------------------------------------------------------------------------------

@@ -175,6 +175,19 @@ function python(s) {
   return [...start, ...(clipped ? single : many), 'print(f"Validation error: {100 * (1 - accuracy).mean():.2f} %")'].join("\n");
 }
 
+// The program as a notebook, with the book's setup cell: Jupyter, Colab and others open it.
+function notebook(s) {
+  const setup = `# Setup: installs lrlib if it is missing; keeps the torch that is installed.
+import importlib.util
+
+if importlib.util.find_spec("lrlib") is None:
+    %pip install --quiet "lrlib[lab] @ git+https://github.com/learning-rate-book/learning-rate-book"`;
+  const code = (source) => ({ cell_type: "code", execution_count: null, metadata: {}, outputs: [], source });
+  const title = { cell_type: "markdown", metadata: {}, source: `# A setting of the playground\n\n${inWords(s)}` };
+  const kernel = { kernelspec: { name: "python3", display_name: "Python 3", language: "python" } };
+  return JSON.stringify({ nbformat: 4, nbformat_minor: 4, metadata: kernel, cells: [title, code(setup), code(python(s))] });
+}
+
 // --- In words -----------------------------------------------------------------------------------
 
 function optimizerInWords(s) {
@@ -299,10 +312,10 @@ const testOf = (s, { tests = {} }) => s.find && tests[rangeOrder(orderOf(s).sett
 // What each rule reads: the median over the networks, and the lowest and the highest reading.
 function found(s, data) {
   const read = (testOf(s, data) || []).map(readings).filter(Boolean);
-  return readers.map(([label, shade], i) => {
+  return readers.map(([label], i) => {
     const rates = read.map((values) => values[i]).sort((a, b) => a - b);
     const middle = Math.sqrt(rates[Math.ceil(rates.length / 2 - 1)] * rates[Math.floor(rates.length / 2)]);
-    return { label, shade, low: rates[0], high: rates.at(-1), rate: Number(middle.toPrecision(3)) };
+    return { label, low: rates[0], high: rates.at(-1), rate: Number(middle.toPrecision(3)) };
   });
 }
 
@@ -323,7 +336,7 @@ function rangeChart(s, data) {
     hint: "tap or drag to choose a rate",
     grab: (rate) => ({ rate }),
     lines: [mean],
-    points: marks.map(({ rate, shade }) => ({ x: rate, y: mean.y[lowestOf(mean.x.map((x) => Math.abs(Math.log(x / rate))))], color: shade, size: 6 })),
+    points: marks.map(({ rate, label }) => ({ x: rate, name: label, y: mean.y[lowestOf(mean.x.map((x) => Math.abs(Math.log(x / rate))))], color: "blue", size: 5 })),
     rules: [{ x: s.rate }],
   };
   return { ...spec, alt: describe(spec), lines: [...(curves.length > 1 ? curves.map((y) => ({ x: RAMP.slice(0, y.length), y, color: "gray", thin: true, faint: true })) : []), mean] };
@@ -336,7 +349,7 @@ function rangeNotes(s, data) {
   const rows = found(s, data).filter(({ rate }) => rate);
   const spread = ({ low, high }) => (curves.length - without > 1 ? ` (median; the networks' readings go from ${format(low)} to ${format(high)})` : "");
   return [
-    ...rows.map((row) => ({ color: row.shade, text: `${row.label} reads ${format(row.rate)}${spread(row)}.` })),
+    ...rows.map((row) => ({ text: `${row.label} reads ${format(row.rate)}${spread(row)}.` })),
     ...(without ? [{ text: `The curves of ${without} of ${networksOf(curves.length)} have no fall to read.` }] : []),
     { text: "A range test doesn't know how long you train. Read it late on the fall for a short training, and early for a long one:", page: "chapters/07-finding-a-rate/index.html", label: "chapter 7, The range test" },
   ];
@@ -418,7 +431,7 @@ const explorer = {
         ...(several ? known.map((one) => ({ color: one.color, text: `${one.letter}: ${inWords(one)}.` })) : []),
         ...(twin ? [{ text: `This setting is the same as ${twin}. Change something to compare it; it can't be kept twice.` }] : []),
         ...(known.length === 4 ? [{ text: "Three settings are kept. Remove one to keep another." }] : []),
-        ...(several ? [{ text: "The buttons above the sliders, and Reset, remove the kept settings." }] : []),
+        ...(several ? [{ text: "The buttons above the sliders, and Reset, remove the kept settings. Undo brings them back." }] : []),
         ...(several && s.seeds === 1 ? [{ text: "One network has no interval, so there is no verdict: choose two or more networks." }] : []),
         ...(finished(known[0]) ? hints(s, known[0].result) : []),
         WHERE,
@@ -433,7 +446,11 @@ const explorer = {
             },
           }
         : {}),
-      code: { label: "A program that trains the same networks", text: python(s) },
+      code: {
+        label: "A program that trains the same networks",
+        text: python(s),
+        notebook: { name: "playground.ipynb", label: "Download as a notebook", text: notebook(s) },
+      },
     };
   },
 };
