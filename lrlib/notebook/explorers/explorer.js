@@ -247,16 +247,17 @@ function start(explorer, host, data, kept) {
   let made = new Map();
   let view;
   let speak = 0;
-  let frame = 0;
+  let waits = 0;
   let inDetails = [];
   // What takes long is done beside the page: `work` gives a function that is told each new state,
   // and it shows what it has by new data, as often as it likes.
   const work = explorer.work?.(data, (fresh) => {
     data = fresh;
-    frame ||= requestAnimationFrame(() => {
-      frame = 0;
+    // Ten times a second: a phone has other things to do.
+    waits ||= setTimeout(() => {
+      waits = 0;
       paint();
-    });
+    }, 100);
   });
   // Who wants less motion sees the charts when they are done.
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
@@ -355,8 +356,8 @@ function start(explorer, host, data, kept) {
     inDetails.forEach(({ made }, i) => details.children[i] !== made && details.insertBefore(made, details.children[i] ?? null));
   }
 
-  work?.(state);
   refresh();
+  if (work) setTimeout(() => work(state));
   let last = charts.clientWidth;
   new ResizeObserver(() => {
     if (charts.clientWidth === last) return;
