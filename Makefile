@@ -82,7 +82,7 @@ fallbacks: $(READY) ## Draw again what stands in an explorer's place where no sc
 bench: $(READY) ## Measure lrlib against ordinary loops, side by side
 	@$(BIN)/python tests/bench/bench.py
 
-lighthouse: book ## Lighthouse's scores for three pages; needs Chromium and the npm registry
+lighthouse: book ## Lighthouse's scores for four pages; needs Chromium and the npm registry
 	@$(BIN)/python tests/book/lighthouse.py
 
 lint: $(READY) ## Format the code, and check style and types

@@ -262,6 +262,7 @@ def write_explorers(app: Sphinx) -> None:
     static = Path(app.outdir) / "_static"
     static.mkdir(parents=True, exist_ok=True)
     (static / "explorer.css").write_text(explorers.stylesheet(), encoding="utf-8")
+    (static / explorers.DATA_FILE).write_text(explorers.data_file(), encoding="utf-8")
     for name in explorers.NAMES:
         (static / f"{name}.js").write_text(explorers.script(name), encoding="utf-8")
 

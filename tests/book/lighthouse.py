@@ -1,4 +1,4 @@
-"""`make lighthouse`: Google's Lighthouse (mobile settings) on three pages of the built site.
+"""`make lighthouse`: Google's Lighthouse (mobile settings) on four pages of the built site.
 
 Needs Chromium and, for Lighthouse itself, the npm registry. Performance depends on the machine, so
 this isn't part of `make test`; what it rests on (bytes, requests, sizes) is.
@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LIGHTHOUSE = "lighthouse@12.8.2"
 PAGES = (
     "index.html",
+    "book/playground.html",
     "chapters/01-decay-theory/index.html",
     "chapters/04-built-in-schedulers/field-guide.html",
 )

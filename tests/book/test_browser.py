@@ -31,8 +31,8 @@ HOME = {
     for path in (*map(ROOT.joinpath, PAGES), *sorted(ROOT.glob("chapters/*/index.md")))
     for name in re.findall(r"\{explorer\} (\S+)", path.read_text(encoding="utf-8"))
 }
-# Those that show a setting at once; the playground trains first, and has tests of its own.
-AT_ONCE = [name for name in HOME if name != "playground"]
+# Those that show a setting at once; the others train first, and have tests of their own.
+AT_ONCE = [name for name in HOME if name not in ("first-look", "playground")]
 
 
 def watched(page: Page, own: str) -> list[str]:
@@ -194,8 +194,6 @@ def test_a_slider_reaches_its_end_and_a_link_to_the_end_shows_it_there(
         for key in ("Home", "End"):
             slider.press(key)
         assert slider.evaluate("s => s.max - s.value < 1e-6"), slider.get_attribute("id")
-    if explorer == "first-look":
-        assert slider.get_attribute("aria-valuetext") == "3.16"
 
 
 def test_a_link_on_the_same_page_sets_what_it_names_and_nothing_else(
@@ -222,11 +220,17 @@ def test_presets_change_the_picture_and_reset_brings_the_first_one_back(
     open_at(page, address, explorer)
     first = picture(page, explorer), values(page, explorer)
     buttons = page.locator(f"#explorer-{explorer} .lr-presets button").all()
-    assert len(buttons) == 4
-    for button in buttons[:-1]:
+    *presets, reset, undo = buttons
+    assert len(presets) == 3
+    for button in presets:
         button.click()
-        assert picture(page, explorer) != first[0], button.inner_text()
-        buttons[-1].click()
+        changed = picture(page, explorer), values(page, explorer)
+        assert changed[0] != first[0], button.inner_text()
+        reset.click()
+        assert (picture(page, explorer), values(page, explorer)) == first
+        undo.click()
+        assert (picture(page, explorer), values(page, explorer)) == changed
+        reset.click()
         assert (picture(page, explorer), values(page, explorer)) == first
 
 
@@ -246,15 +250,6 @@ def test_an_explorer_that_wakes_moves_little_of_what_is_below_it(
     page.locator(f"#explorer-{explorer}.lr-live svg").first.wait_for()
     assert page.evaluate(height) - before == pytest.approx(0, abs=60)
     page.close()
-
-
-def test_the_best_rate_is_chosen_in_the_chart_itself(page: Page, address: str) -> None:
-    open_at(page, address, "first-look")
-    plot = page.locator("#explorer-first-look .lr-touch")
-    plot.scroll_into_view_if_needed()
-    box = plot.bounding_box()
-    page.mouse.click(box["x"] + 2, box["y"] + 50)
-    assert control(page, "first-look", "rate").get_attribute("aria-valuetext") == "0.01"
 
 
 def test_a_finger_draws_the_plateaus_metric(browser: Browser, address: str) -> None:
@@ -350,14 +345,90 @@ def test_a_screen_reader_is_told_what_there_is(page: Page, address: str, explore
     assert len(host.get_by_role("status").inner_text()) > 40
 
 
-# --- The playground ------------------------------------------------------------------------------
+# --- The explorers that train --------------------------------------------------------------------
+
+BEST = re.compile(r"The best of the (\d+) rates tried with this schedule is ([\d.]+)")
+
+
+def test_the_first_page_trains_and_shows_what_its_still_figure_shows(
+    page: Page, address: str
+) -> None:
+    open_at(page, address, "first-look")
+    host = page.locator("#explorer-first-look")
+    expect(summary(page, "first-look")).to_contain_text(BEST, timeout=120_000)
+    labels = [svg.get_attribute("aria-label") for svg in host.locator(".lr-chart > svg").all()]
+    assert labels == [html.unescape(alt) for alt in ALT.findall(explorers.html("first-look"))]
+    plot = host.locator(".lr-touch")
+    plot.scroll_into_view_if_needed()
+    box = plot.bounding_box()
+    page.mouse.click(box["x"] + 2, box["y"] + 50)
+    assert float(control(page, "first-look", "rate").get_attribute("aria-valuetext")) < 0.011
+    control(page, "first-look", "rate").press("Home")
+    expect(summary(page, "first-look")).to_contain_text(
+        "Rate 0.01, cosine: after 272 steps", timeout=60_000
+    )
+    control(page, "first-look", "rate").press("ArrowRight")  # between the rates that were trained
+    expect(summary(page, "first-look")).to_contain_text("Rate 0.0112, cosine", timeout=60_000)
+    expect(summary(page, "first-look")).to_contain_text(BEST, timeout=60_000)
+    shown = values(page, "first-look")
+    host.locator(".lr-details > button").click()
+    link = page.evaluate("navigator.clipboard.readText()")
+    page.goto("about:blank")
+    page.goto(link)
+    expect(summary(page, "first-look")).to_contain_text("Rate 0.0112, cosine", timeout=60_000)
+    assert values(page, "first-look") == shown
+
+
+def test_the_first_page_weighs_at_most_150_kilobytes_with_its_training(
+    address: str, browser: Browser
+) -> None:
+    page = browser.new_page(viewport={"width": 390, "height": 800})
+    client = page.context.new_cdp_session(page)
+    client.send("Network.enable")
+    sizes: list[float] = []
+    client.on("Network.loadingFinished", lambda event: sizes.append(event["encodedDataLength"]))
+    open_at(page, address, "first-look")
+    page.wait_for_load_state("networkidle")
+    assert 100_000 < sum(sizes) <= 150_000, f"{sum(sizes) / 1000:.0f} KB"
+    page.close()
+
+
+def test_without_its_digits_the_figure_stays_and_says_why(browser: Browser, address: str) -> None:
+    page = browser.new_page()
+    page.route("**/digits.js", lambda route: route.abort())
+    page.goto(f"{address}index.html")
+    host = page.locator("#explorer-first-look")
+    host.scroll_into_view_if_needed()
+    expect(host.get_by_role("status")).to_contain_text("digits.js, which didn't come")
+    assert host.locator("img").first.is_visible()
+    page.close()
+
+
+@pytest.mark.parametrize(("motion", "redrawn"), [("reduce", False), ("no-preference", True)])
+def test_who_wants_less_motion_sees_the_charts_when_they_are_done(
+    browser: Browser, address: str, motion: Any, redrawn: bool
+) -> None:
+    page = browser.new_page(reduced_motion=motion)
+    page.goto(f"{address}book/playground.html{TINY}")
+    expect(summary(page)).to_contain_text(TRAINED, timeout=60_000)
+    page.evaluate("""() => {
+      window.drawn = 0;
+      const charts = document.querySelector("#explorer-playground .lr-charts");
+      new MutationObserver(() => (window.drawn += 1)).observe(charts, { childList: true });
+    }""")
+    page.evaluate("location.hash = '#explorer-playground?seeds=8&epochs=60'")
+    expect(summary(page)).to_contain_text("mean of 8 networks", timeout=60_000)
+    assert page.evaluate("drawn > 3") is redrawn
+    assert page.evaluate("drawn > 0")
+    page.close()
+
 
 TINY = "#explorer-playground?seeds=3&epochs=2"
 TRAINED = re.compile(r"after \d+ steps the validation error is")
 
 
-def summary(page: Page) -> Any:
-    return page.locator("#explorer-playground .lr-summary")
+def summary(page: Page, explorer: str = "playground") -> Any:
+    return page.locator(f"#explorer-{explorer} .lr-summary")
 
 
 def test_the_playground_trains_and_says_so(page: Page, address: str) -> None:
@@ -417,6 +488,67 @@ def test_a_kept_setting_is_compared_by_keyboard_and_its_link_shows_the_same(
     expect(page.locator("#explorer-playground tbody tr")).to_have_count(0)
 
 
+def test_undo_brings_back_the_kept_settings_once(page: Page, address: str) -> None:
+    open_at(page, address, "playground", f"{TINY}&rate=0.2&kept=rate:0.3,epochs:2")
+    before = values(page, "playground")
+    undo = page.get_by_role("button", name="Undo")
+    expect(undo).to_have_attribute("aria-disabled", "true")
+    for name in ("stairs", "Reset", "Reset"):  # the second Reset changes nothing
+        page.get_by_role("button", name=name, exact=True).click()
+        expect(page.get_by_role("button", name="Remove A")).to_have_count(0)
+    undo.click()
+    assert "StepDecay" in values(page, "playground").values()
+    page.goto("about:blank")
+    open_at(page, address, "playground", f"{TINY}&rate=0.2&kept=rate:0.3,epochs:2")
+    page.get_by_role("button", name="Reset").click()
+    undo.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Remove A")).to_have_count(1)
+    assert values(page, "playground") == before
+    expect(page.locator(":focus")).to_have_text("Undo")
+    expect(undo).to_have_attribute("aria-disabled", "true")
+    page.keyboard.press("Enter")  # nothing is left to undo
+    assert values(page, "playground") == before
+
+
+def test_a_range_test_finds_a_rate_and_a_button_uses_it(page: Page, address: str) -> None:
+    open_at(page, address, "playground", TINY)
+    control(page, "playground", "find").press("Space")
+    use = page.get_by_role("button", name=re.compile(r"Use [\d.]+ \(valley\)"))
+    use.wait_for(timeout=60_000)
+    expect(summary(page)).to_contain_text("The range test is done, on 3 networks.")
+    rate = use.inner_text().split()[1]
+    use.focus()
+    page.keyboard.press("Enter")
+    assert control(page, "playground", "rate").get_attribute("aria-valuetext") == rate
+    expect(page.locator(":focus")).to_have_text(use.inner_text())
+    expect(summary(page)).to_contain_text(f"Rate {rate}, cosine", timeout=60_000)
+    expect(use).to_have_attribute("aria-disabled", "true")
+    # In the range test's own chart, too.
+    plot = page.locator("#explorer-playground .lr-touch")
+    plot.scroll_into_view_if_needed()
+    box = plot.bounding_box()
+    page.mouse.click(box["x"] + box["width"] * 6 / 7, box["y"] + 50)
+    chosen = float(control(page, "playground", "rate").get_attribute("aria-valuetext"))
+    assert chosen == pytest.approx(1, rel=0.1)
+
+
+def test_the_program_is_stored_as_a_notebook_that_runs(page: Page, address: str) -> None:
+    open_at(page, address, "playground", TINY)
+    with page.expect_download() as stored:
+        page.get_by_role("link", name="Download as a notebook").click()
+    assert stored.value.suggested_filename == "playground.ipynb"
+    notebook = nbformat.read(stored.value.path(), as_version=4)
+    nbformat.validate(notebook)
+    told, setup, program = (cell.source for cell in notebook.cells)
+    assert told.endswith("rate 0.1, cosine, SGD with momentum 0.9, 2 epochs")
+    book = nbformat.read(ROOT / "chapters/01-decay-theory/noise-floor.ipynb", as_version=4)
+    (expected,) = [cell.source for cell in book.cells if cell.source.startswith("# Setup")]
+    assert setup == expected.replace("lrlib[book]", "lrlib[lab]")
+    code = page.locator("#explorer-playground .lr-code code")
+    assert program == code.inner_text()
+
+
 def test_while_the_playground_trains_it_says_so_and_disturbs_no_reader(
     page: Page, address: str
 ) -> None:
@@ -471,18 +603,20 @@ def test_a_preset_reaches_the_chapter_that_explains_what_happened(page: Page, ad
     expect(page.locator("article h1")).to_contain_text("rates decay")
 
 
-def test_from_a_folder_the_playground_trains_in_a_worker(browser: Browser, site: Path) -> None:
+@pytest.mark.parametrize("explorer", ["first-look", "playground"])
+def test_from_a_folder_it_trains_in_a_worker(browser: Browser, site: Path, explorer: str) -> None:
     page = browser.new_page(viewport={"width": 360, "height": 780}, reduced_motion="reduce")
     troubles = watched(page, "file:")
-    page.goto(f"{(site / 'book' / 'playground.html').as_uri()}{TINY}")
-    expect(summary(page)).to_contain_text(TRAINED, timeout=30_000)
-    assert "by itself" not in summary(page).inner_text()
+    query = TINY if explorer == "playground" else "#explorer-first-look"
+    page.goto(f"{(site / f'{HOME[explorer]}.html').as_uri()}{query}")
+    expect(summary(page, explorer)).to_contain_text(TRAINED, timeout=60_000)
+    assert "by itself" not in summary(page, explorer).inner_text()
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     assert [trouble for trouble in troubles if "Unsafe attempt" not in trouble] == []
     page.close()
 
 
-FIRST_LOOK = 'from lrlib.notebook import explorer\n\nexplorer("first-look")'
+PLAYGROUND = 'from lrlib.notebook import explorer\n\nexplorer("playground", seeds=3, epochs=2)'
 
 
 @pytest.fixture
@@ -490,7 +624,7 @@ def jupyterlab(tmp_path: Path) -> Iterator[str]:
     """The address of a JupyterLab with one notebook, in which nothing has run."""
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     notebook = nbformat.v4.new_notebook(metadata={"kernelspec": kernel})
-    notebook.cells.append(nbformat.v4.new_code_cell(FIRST_LOOK))
+    notebook.cells.append(nbformat.v4.new_code_cell(PLAYGROUND))
     nbformat.write(notebook, tmp_path / "try.ipynb")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -512,7 +646,7 @@ def jupyterlab(tmp_path: Path) -> Iterator[str]:
         server.wait(30)
 
 
-def test_in_jupyterlab_a_key_moves_the_slider_and_the_kernel_trains(
+def test_in_jupyterlab_a_key_moves_the_slider_and_the_browser_trains(
     browser: Browser, jupyterlab: str
 ) -> None:
     page = browser.new_page(viewport={"width": 1280, "height": 1000})
@@ -527,7 +661,7 @@ def test_in_jupyterlab_a_key_moves_the_slider_and_the_kernel_trains(
         lambda asked: asked.locator(".jp-mod-accept").click(),
         no_wait_after=True,
     )
-    slider = page.locator(".lr-live input[type=range]")
+    slider = page.locator(".lr-live input[type=range]").first
     for _ in range(6):  # what is pressed before the notebook is ready is lost
         page.locator(".jp-Notebook .jp-Cell").first.click(timeout=60_000)
         idle = page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]")
@@ -538,11 +672,12 @@ def test_in_jupyterlab_a_key_moves_the_slider_and_the_kernel_trains(
             slider.wait_for(timeout=15_000)
             break
     summary = page.locator(".lr-live .lr-summary")
-    expect(summary).to_contain_text("Rate 0.562")
+    expect(summary).to_contain_text("Rate 0.1, cosine", timeout=60_000)
     slider.focus()
     page.keyboard.press("ArrowRight")
-    # No such rate is in the table: the kernel has trained it.
-    expect(summary).to_contain_text("Rate 0.631, cosine: after 272 steps", timeout=30_000)
+    expect(summary).to_contain_text("Rate 0.112, cosine", timeout=60_000)
+    expect(summary).to_contain_text("after 68 steps the validation error is")
+    expect(page.locator(".lr-live .lr-notes")).to_contain_text("no server and no kernel")
     page.close()
 
 

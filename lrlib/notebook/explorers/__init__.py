@@ -1,20 +1,30 @@
 """Interactive figures, one per chapter, for Jupyter and the website.
 
 An explorer is one ES module without dependencies. Its formulas are JavaScript, and the tests hold
-them equal to lrlib's and torch's; only `first-look` trains, for real if there is a kernel. A page
-on which no script runs shows a static fallback: what the explorer draws at its start.
+them equal to lrlib's and torch's. `first-look` and `playground` train networks, in the browser also
+where there is a kernel. A page on which no script runs shows a static fallback: what the explorer
+draws at its start.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lrlib.notebook.explorers._pages import NAMES, check_name, data, html, script, stylesheet
+from lrlib.notebook.explorers._pages import (
+    DATA_FILE,
+    NAMES,
+    check_name,
+    data,
+    data_file,
+    html,
+    script,
+    stylesheet,
+)
 
 if TYPE_CHECKING:
     from lrlib.notebook.explorers._widget import Explorer
 
-__all__ = ["NAMES", "data", "explorer", "html", "script", "stylesheet"]
+__all__ = ["DATA_FILE", "NAMES", "data", "data_file", "explorer", "html", "script", "stylesheet"]
 
 
 def explorer(name: str, **state: Any) -> Explorer:
@@ -29,6 +39,6 @@ def explorer(name: str, **state: Any) -> Explorer:
     """
     check_name("explorer", name)
     # Only here, because anywidget takes time to import.
-    from lrlib.notebook.explorers._widget import Explorer, FirstLook
+    from lrlib.notebook.explorers._widget import Explorer
 
-    return (FirstLook if name == "first-look" else Explorer)(name, state)
+    return Explorer(name, state)

@@ -13,9 +13,13 @@ from lrlib.notebook.records import recorded
 
 _HERE = Path(__file__).parent
 
+# What those need that train, in a worker of the page. Their digits are in a file of their own.
+TRAINS = ("stats", "engine", "trainer", "results")
+DATA_FILE = "digits.js"
+
 # Each explorer, and what it needs beside charts.js and explorer.js.
 NAMES: dict[str, tuple[str, ...]] = {
-    "first-look": (),
+    "first-look": ("schedules", *TRAINS),
     "noisy-valley": ("schedules", "random"),
     "layer-rates": (),
     "composer": ("schedules", "compose"),
@@ -26,7 +30,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "adam-valley": ("random",),
     "step-calculator": (),
     "trunk-branch": (),
-    "playground": ("schedules", "compose", "stats", "engine", "trainer"),
+    "playground": ("schedules", "compose", *TRAINS, "finder"),
 }
 
 # The figures' colors and those around them; in dark mode, lighter ones.
@@ -71,8 +75,9 @@ def stylesheet() -> str:
 def html(name: str, state: dict[str, Any] | None = None) -> str:
     """A page's part: the data, and the static fallback that `script` replaces where scripts run."""
     check_name("html", name)
+    known = {"data": {}, "file": DATA_FILE} if trains(name) else {"data": data(name)}
     # In a script element only "</" and "<!--" have a meaning.
-    given = json.dumps({"state": state or {}, "data": data(name)}, separators=(",", ":"))
+    given = json.dumps({"state": state or {}, **known}, separators=(",", ":"))
     return (
         f'<div class="lr-explorer" id="explorer-{name}" data-explorer="{name}">'
         f'<script type="application/json">{given.replace("<", chr(92) + "u003c")}</script>'
@@ -82,17 +87,24 @@ def html(name: str, state: dict[str, Any] | None = None) -> str:
     )
 
 
+def trains(name: str) -> bool:
+    """Whether the explorer trains networks."""
+    return set(TRAINS) <= set(NAMES[name])
+
+
+def data_file() -> str:
+    """The script `DATA_FILE`: what the explorers that train are given on a page."""
+    given = json.dumps({DATA_FILE: {"digits": json.loads(source("digits.json"))}})
+    return f"window.lrData = {given};\n"
+
+
 def data(name: str) -> dict[str, Any]:
     """What the explorer looks up: a record, or the digits to train on; nothing for most."""
-    if name == "first-look":
-        known = recorded("a-real-network")["data"]
-        looked_up = ("rates", "seeds", "steps", "schedules", "results")
-        return {**{key: known[key] for key in looked_up}, "live": False}
     if name == "range-test":
         return _range_tests(recorded("range-test")["data"])
     if name == "trunk-branch":
         return _branches(recorded("one-trunk")["data"]["live"])
-    if name == "playground":
+    if trains(name):
         return {"digits": json.loads(source("digits.json"))}
     return {}
 

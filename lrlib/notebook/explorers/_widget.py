@@ -7,7 +7,7 @@ from typing import Any
 import anywidget
 import traitlets
 
-from lrlib.notebook.explorers import _pages, first_look
+from lrlib.notebook.explorers import _pages
 
 
 class Explorer(anywidget.AnyWidget):
@@ -16,12 +16,12 @@ class Explorer(anywidget.AnyWidget):
     state = traitlets.Dict().tag(sync=True)
     data = traitlets.Dict().tag(sync=True)
 
-    def __init__(self, name: str, state: dict[str, Any], **more: Any) -> None:
+    def __init__(self, name: str, state: dict[str, Any]) -> None:
         self.name = name
         # anywidget makes traits of these.
         self._esm = _pages.module(name)
         self._css = _pages.stylesheet()
-        super().__init__(state=state, data={**_pages.data(name), **more})
+        super().__init__(state=state, data=_pages.data(name))
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         # Beside the widget, for pages that have no kernel: the data and a static figure.
@@ -33,19 +33,3 @@ class Explorer(anywidget.AnyWidget):
         if isinstance(bundle, tuple):
             return {**bundle[0], **part}, bundle[1]
         return None if bundle is None else {**bundle, **part}
-
-
-class FirstLook(Explorer):
-    """The explorer that trains: dozens of networks, each time a slider moves."""
-
-    def __init__(self, name: str, state: dict[str, Any]) -> None:
-        super().__init__(name, state, live=True)
-        self.observe(self._train, names="state")
-
-    def _train(self, change: Any) -> None:
-        rate, schedule = change.new.get("rate"), change.new.get("schedule")
-        if schedule not in first_look.SCHEDULES or not isinstance(rate, int | float):
-            return
-        place, known = f"{schedule}@{rate:g}", self.data["results"]
-        if place not in known and rate > 0:
-            self.data = {**self.data, "results": {**known, place: first_look.train(schedule, rate)}}

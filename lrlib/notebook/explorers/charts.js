@@ -113,8 +113,9 @@ function drawMark({ mark = "disk", color: name }, x, y, size, attributes) {
   return draw(shape[0], { ...shape[1], fill: color(name), ...attributes });
 }
 
-// What the chart shows, in words: the bars, or where each line begins, ends and turns.
-function describe({ title, alt, x, lines = [], bars = [] }) {
+// What the chart shows, in words: the bars, or where each line begins, ends and turns, and the points
+// that have a name.
+function describe({ title, alt, x, lines = [], bars = [], points = [] }) {
   if (alt) return alt;
   const courses = lines.map((line) => {
     const known = counting(line.y.length).filter((i) => Number.isFinite(line.y[i]));
@@ -123,7 +124,8 @@ function describe({ title, alt, x, lines = [], bars = [] }) {
     const places = [...corners].sort((i, j) => i - j).map((i) => `${format(line.y[i])} at ${format(line.x[i])}`);
     return `${line.label ? `${line.label}: ` : ""}${known.length ? places.join(", ") : "no value"}`;
   });
-  const said = [...courses, ...bars.map((bar) => `${bar.label}: ${bar.text ?? format(bar.value)}`)];
+  const marked = points.filter((point) => point.name).map((point) => `${point.name}: ${format(point.y)} at ${format(point.x)}`);
+  const said = [...courses, ...bars.map((bar) => `${bar.label}: ${bar.text ?? format(bar.value)}`), ...marked];
   return said.length ? `${title}, over ${x.label}. ${said.join("; ")}.` : title;
 }
 
@@ -162,6 +164,13 @@ function drawChart(spec, width) {
   ].flat();
   const drawPoint = (point) =>
     drawMark(point, clamp(x(point.x), left, right), clamp(y(point.y), top, bottom), point.size ?? 4, { class: "lr-point" });
+  // Below and to the left of their points, the highest first, and none on another.
+  const drawNames = (named) =>
+    named
+      .filter((point) => point.name)
+      .sort((a, b) => y(a.y) - y(b.y))
+      .reduce((above, point) => [...above, { ...point, at: Math.max(y(point.y), (above.at(-1)?.at ?? -Infinity) + 14) }], [])
+      .map(({ x: across, at, name, color: shade }) => draw("text", { x: x(across) - 8, y: at + 13, "text-anchor": "end", class: "lr-label", fill: color(shade) }, name));
   const drawBar = (bar, i) => {
     const thick = Math.min(24, row * 0.72);
     const length = x(clamp(bar.value, x.min, x.max)) - left;
@@ -199,6 +208,7 @@ function drawChart(spec, width) {
     draw("g", { class: "lr-axes", "aria-hidden": "true" }, axes),
     draw("svg", { ...frame, viewBox: Object.values(frame).map(rounded).join(" ") }, inside),
     points.map(drawPoint),
+    drawNames(points),
     bars.flatMap(drawBar),
     drawLabels(lines, y, right + 6, top, bottom),
     touched,

@@ -195,9 +195,14 @@ function makeTableBox(spec) {
   return element("div", { class: "lr-table", tabindex: 0, role: "group", "aria-label": spec.caption }, makeTable(spec));
 }
 
-function makeCode({ label, text }) {
+function makeCode({ label, text, notebook }) {
   const code = element("pre", { tabindex: 0, "aria-label": label }, element("code", {}, text));
-  return element("div", { class: "lr-code" }, copyButton(() => text, "Copy"), code);
+  return element("div", { class: "lr-code" }, copyButton(() => text, "Copy"), ...(notebook ? [saveLink(notebook)] : []), code);
+}
+
+// A link that stores {name, label, text}: it needs no server.
+function saveLink({ name, label, text }) {
+  return element("a", { class: "lr-save", download: name, href: `data:application/x-ipynb+json;charset=utf-8,${encodeURIComponent(text)}` }, label);
 }
 
 // A sentence, with a link if the figure is on the book's site, whose pages say where its root is.
@@ -231,23 +236,31 @@ function start(explorer, host, data, kept) {
     button.addEventListener("click", () => renew(values));
     presets.append(button);
   }
+  // What the last of these buttons took away.
+  let before;
+  const undo = element("button", { type: "button", "aria-disabled": true }, "Undo");
+  undo.addEventListener("click", () => before && renew(before, null));
+  presets.append(undo);
   host.append(element("p", { class: "lr-title" }, explorer.title), presets, controlBox, more, actions, charts, summary, notes, details);
   let state = settle(explorer, kept.read(), data);
   let shown = "";
   let made = new Map();
   let view;
   let speak = 0;
-  let frame = 0;
+  let waits = 0;
   let inDetails = [];
   // What takes long is done beside the page: `work` gives a function that is told each new state,
   // and it shows what it has by new data, as often as it likes.
   const work = explorer.work?.(data, (fresh) => {
     data = fresh;
-    frame ||= requestAnimationFrame(() => {
-      frame = 0;
+    // Ten times a second: a phone has other things to do.
+    waits ||= setTimeout(() => {
+      waits = 0;
       paint();
-    });
+    }, 100);
   });
+  // Who wants less motion sees the charts when they are done.
+  const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
   const change = (patch, focus) => {
     state = settle(explorer, { ...state, ...patch }, data);
@@ -256,9 +269,11 @@ function start(explorer, host, data, kept) {
     refresh(focus);
   };
   // All controls at their start, but for these.
-  const renew = (values) => {
+  const renew = (values, undone = state) => {
     state = {};
     change(values);
+    before = undone && JSON.stringify(undone) === JSON.stringify(state) ? before : undone;
+    undo.setAttribute("aria-disabled", !before);
   };
 
   function refresh(focus) {
@@ -275,13 +290,15 @@ function start(explorer, host, data, kept) {
       if (active?.startsWith(`${id}-`)) document.getElementById(active)?.focus();
     }
     for (const control of list) made.get(control.name).show(state[control.name]);
-    offer(explorer.actions?.(state) ?? []);
     paint(focus);
   }
 
   // Buttons that do something to the present setting; one without a patch can't be pressed now. Who
   // pressed one stays among them.
+  let offered = "";
   function offer(list) {
+    if (JSON.stringify(list) === offered) return;
+    offered = JSON.stringify(list);
     const active = [...actions.children].indexOf(document.activeElement);
     const button = ([label, patch]) => {
       const shown = element("button", { type: "button", "aria-disabled": !patch }, label);
@@ -308,8 +325,9 @@ function start(explorer, host, data, kept) {
 
   function paint(focus) {
     view = explorer.view(state, data);
+    offer(explorer.actions?.(state, data) ?? []);
     const held = focus ?? (charts.contains(document.activeElement) ? document.activeElement.dataset.handle : undefined);
-    charts.replaceChildren(...view.charts.map(makeChart));
+    if (!(view.busy && calm.matches && charts.children.length)) charts.replaceChildren(...view.charts.map(makeChart));
     if (held !== undefined) charts.querySelector(`[data-handle="${held}"]`)?.focus();
     notes.replaceChildren(...(view.notes ?? []).map(makeNote));
     fillDetails();
@@ -338,8 +356,8 @@ function start(explorer, host, data, kept) {
     inDetails.forEach(({ made }, i) => details.children[i] !== made && details.insertBefore(made, details.children[i] ?? null));
   }
 
-  work?.(state);
   refresh();
+  if (work) setTimeout(() => work(state));
   let last = charts.clientWidth;
   new ResizeObserver(() => {
     if (charts.clientWidth === last) return;
@@ -347,9 +365,8 @@ function start(explorer, host, data, kept) {
     paint();
   }).observe(charts);
   return {
-    // Another state, whole, or other data.
-    set(given, newData) {
-      data = newData ?? data;
+    // Another state, whole.
+    set(given) {
       state = settle(explorer, given, data);
       work?.(state);
       refresh();
@@ -375,31 +392,44 @@ function renderWidget(explorer, { model, el }) {
   // Arrow keys move the sliders, not the notebook's selection.
   host.addEventListener("keydown", (event) => event.stopPropagation());
   el.append(host);
-  // Where the kernel trains, it does so for where the slider rests.
   const write = resting(80, (state) => {
     model.set("state", state);
     model.save_changes();
   });
   const live = start(explorer, host, model.get("data"), { read: () => model.get("state"), write });
-  model.on("change:data", () => live.set(live.state, model.get("data")));
   model.on("change:state", () => {
     const told = model.get("state");
     if (JSON.stringify(told) !== JSON.stringify(live.state)) live.set(told);
   });
 }
 
+// Data in a file of its own, for all figures that need it: a script, because that is all that a
+// page from file:// may load. It stands beside this one.
+const ownAddress = globalThis.document?.currentScript?.src;
+
+function loadData(file) {
+  return new Promise((done, fail) => {
+    const script = element("script", { src: new URL(file, ownAddress) });
+    script.onload = () => done(window.lrData[file]);
+    script.onerror = fail;
+    document.head.append(script);
+  });
+}
+
 // On a page: the state is in its address. A figure comes to life when it is about to be seen.
 function mountPage(explorer) {
   for (const host of document.querySelectorAll(`[data-explorer="${explorer.name}"]`)) {
-    const named = () => location.hash.split("?")[0] === `#${host.id}`;
+    const here = () => location.hash.split("?")[0] === `#${host.id}`;
+    let awake = false;
     const wake = () => {
       watch.disconnect();
-      if (!host.classList.contains("lr-live")) begin(explorer, host);
+      if (!awake) begin(explorer, host);
+      awake = true;
     };
     const watch = new IntersectionObserver((seen) => seen.some((entry) => entry.isIntersecting) && wake(), { rootMargin: "500px" });
     watch.observe(host);
     const follow = () => {
-      if (!named()) return;
+      if (!here()) return;
       wake();
       host.scrollIntoView();
     };
@@ -408,8 +438,16 @@ function mountPage(explorer) {
   }
 }
 
-function begin(explorer, host) {
+async function begin(explorer, host) {
   const given = JSON.parse(host.querySelector("script[type='application/json']").textContent);
+  if (given.file) {
+    try {
+      Object.assign(given.data, await loadData(given.file));
+    } catch {
+      host.append(element("p", { role: "status" }, `This figure needs the file ${given.file}, which didn't come.`));
+      return;
+    }
+  }
   const address = (state) => toAddress(host.id, explorer, state, given.data);
   const read = () => ({ ...given.state, ...fromAddress(host.id, location.hash) });
   const live = start(explorer, host, given.data, {

@@ -1,15 +1,9 @@
 // The playground: trains real networks in the page, compares settings, and writes the program.
 //
-// data: {digits}, and while the page lives {results, trouble, failed}; results maps a setting's name
-// to what the engine told: {trainLoss, validationLoss, validationAccuracy, rate}, each
-// [epochs][seeds].
+// data: as results.js says.
 
-const SAMPLES = 1077;
 // Half a point of accuracy: less than two of the 360 validation images.
 const MARGIN = 0.5;
-const GUESSING = Math.log(10);
-// A guess is wrong nine times in ten; for 360 images, 85 % is three standard errors below.
-const GUESSED = 85;
 
 const optimizers = [["SGD", "SGD with momentum"], ["Nesterov", "SGD with Nesterov momentum"], ["Adam", "Adam"], ["AdamW", "AdamW"]];
 const networks = [["32", "one layer of 32"], ["64", "one layer of 64"], ["64-32", "64, then 32"], ["64-64", "64, then 64"]];
@@ -41,6 +35,7 @@ function settings(s) {
     range("epochs", "epochs", 20, 1, 80),
     range("seeds", "networks (seeds)", 16, 1, 32),
     check("noisy", "20 % random labels"),
+    check("find", "find a rate: range test"),
     ...more.map((control) => ({ ...control, more: true })),
   ];
 }
@@ -48,7 +43,7 @@ function settings(s) {
 // --- Settings that were kept to compare ---------------------------------------------------------
 
 // Seeds are common to all, or there would be no pairs.
-const COMMON = ["seeds", "fresh", "kept"];
+const COMMON = ["seeds", "fresh", "find", "kept"];
 const own = (s) => Object.fromEntries(Object.entries(s).filter(([name]) => !COMMON.includes(name)));
 const single = { controls: settings };
 
@@ -100,8 +95,10 @@ function orderOf(s) {
     keep: s.keep,
     noisy: s.noisy,
   };
-  return { name: JSON.stringify(setting), setting };
+  return named(setting);
 }
+
+const ordersOf = (s) => entrants(s).map(orderOf);
 
 // --- The program --------------------------------------------------------------------------------
 
@@ -178,6 +175,19 @@ function python(s) {
   return [...start, ...(clipped ? single : many), 'print(f"Validation error: {100 * (1 - accuracy).mean():.2f} %")'].join("\n");
 }
 
+// The program as a notebook, with the book's setup cell: Jupyter, Colab and others open it.
+function notebook(s) {
+  const setup = `# Setup: installs lrlib if it is missing; keeps the torch that is installed.
+import importlib.util
+
+if importlib.util.find_spec("lrlib") is None:
+    %pip install --quiet "lrlib[lab] @ git+https://github.com/learning-rate-book/learning-rate-book"`;
+  const code = (source) => ({ cell_type: "code", execution_count: null, metadata: {}, outputs: [], source });
+  const title = { cell_type: "markdown", metadata: {}, source: `# A setting of the playground\n\n${inWords(s)}` };
+  const kernel = { kernelspec: { name: "python3", display_name: "Python 3", language: "python" } };
+  return JSON.stringify({ nbformat: 4, nbformat_minor: 4, metadata: kernel, cells: [title, code(setup), code(python(s))] });
+}
+
 // --- In words -----------------------------------------------------------------------------------
 
 function optimizerInWords(s) {
@@ -201,17 +211,7 @@ function inWords(s) {
   return [`rate ${format(s.rate)}`, shape, optimizerInWords(s), ...extras, `${s.epochs} ${s.epochs === 1 ? "epoch" : "epochs"}`, ...(s.noisy ? ["20 % random labels"] : [])].join(", ");
 }
 
-const networksOf = (n) => (n === 1 ? "1 network" : `${n} networks`);
 const points = (value) => (Math.abs(value) < 0.005 ? "0.00" : value.toFixed(2).replace("-", "−"));
-
-const errorsOf = (result, epoch = -1) => result.validationAccuracy.at(epoch).map((accuracy) => 100 * (1 - accuracy));
-
-// How many networks ended no better than guessing: with a loss above that of guessing, or none, or
-// with about its error. A network that knows only how often each class comes may have a lower loss.
-function guessing(result) {
-  const errors = errorsOf(result);
-  return result.trainLoss.at(-1).filter((loss, i) => !(loss <= GUESSING) || errors[i] >= GUESSED).length;
-}
 
 // The rates that were trained in this visit with everything else as now: [rate, mean error].
 function tried(s, results) {
@@ -275,26 +275,6 @@ function summaryOf(s, known, verdicts, trouble) {
 
 // --- The figure ---------------------------------------------------------------------------------
 
-// The mean and interval of each epoch, and for the present setting every seed.
-function curvesOf({ letter, color: shade, result }, values, several) {
-  if (!result) return { seeds: [], mean: [] };
-  const epochs = result.trainLoss.map((_, i) => i + 1);
-  const stats = epochs.map((_, i) => interval(values(result, i)));
-  const finite = (value) => (Number.isFinite(value) ? value : NaN);
-  const line = { x: epochs, color: shade, y: stats.map((stat) => finite(stat.mean)) };
-  const band = { low: stats.map((stat) => finite(stat.mean - stat.half)), high: stats.map((stat) => finite(stat.mean + stat.half)) };
-  const count = result.trainLoss[0].length;
-  const each = counting(count).map((seed) => ({ x: epochs, y: epochs.map((_, i) => finite(values(result, i)[seed])), color: shade, thin: true, faint: true }));
-  return { seeds: letter === "this" && count > 1 ? each : [], mean: [{ ...line, ...(count > 1 ? band : {}), ...(several ? { label: letter } : {}) }] };
-}
-
-function chartOf(spec, known, values) {
-  const drawn = known.map((one) => curvesOf(one, values, known.length > 1));
-  const mean = drawn.flatMap((one) => one.mean).reverse();
-  const shown = { ...spec, lines: mean };
-  return { ...shown, alt: describe(shown), lines: [...drawn.flatMap((one) => one.seeds), ...mean] };
-}
-
 // The rate of each step, or where a metric decides, of each epoch; at most 300 points.
 function rateLine(one, several) {
   const { setting } = orderOf(one);
@@ -325,6 +305,56 @@ function forest(verdicts, colors) {
   };
 }
 
+// --- The range test -----------------------------------------------------------------------------
+
+const testOf = (s, { tests = {} }) => s.find && tests[rangeOrder(orderOf(s).setting).name];
+
+// What each rule reads: the median over the networks, and the lowest and the highest reading.
+function found(s, data) {
+  const read = (testOf(s, data) || []).map(readings).filter(Boolean);
+  return readers.map(([label], i) => {
+    const rates = read.map((values) => values[i]).sort((a, b) => a - b);
+    const middle = Math.sqrt(rates[Math.ceil(rates.length / 2 - 1)] * rates[Math.floor(rates.length / 2)]);
+    return { label, low: rates[0], high: rates.at(-1), rate: Number(middle.toPrecision(3)) };
+  });
+}
+
+// The slider ends there, and a reading may lie beyond.
+const usable = ({ rate }) => rate >= 0.0001 && rate <= 10;
+
+function rangeChart(s, data) {
+  const curves = testOf(s, data) || [];
+  const common = counting(Math.min(...curves.map((curve) => curve.length), RAMP.length));
+  const mean = { x: common.map((i) => RAMP[i]), y: curves.length ? common.map((i) => meanOf(curves.map((curve) => curve[i]))) : [], color: "gray" };
+  const marks = curves.length ? found(s, data).filter(({ rate }) => rate) : [];
+  const highest = Math.max(3, ...curves.map((curve) => curve[0] * 1.2));
+  const spec = {
+    title: curves.length ? `Range test of ${networksOf(curves.length)}: smoothed loss of each step` : "The range test is running",
+    x: { label: "learning rate", log: true, min: RAMP[0], max: RAMP.at(-1) },
+    y: { min: 0, max: highest },
+    wide: true,
+    hint: "tap or drag to choose a rate",
+    grab: (rate) => ({ rate }),
+    lines: [mean],
+    points: marks.map(({ rate, label }) => ({ x: rate, name: label, y: mean.y[lowestOf(mean.x.map((x) => Math.abs(Math.log(x / rate))))], color: "blue", size: 5 })),
+    rules: [{ x: s.rate }],
+  };
+  return { ...spec, alt: describe(spec), lines: [...(curves.length > 1 ? curves.map((y) => ({ x: RAMP.slice(0, y.length), y, color: "gray", thin: true, faint: true })) : []), mean] };
+}
+
+function rangeNotes(s, data) {
+  const curves = testOf(s, data);
+  if (!curves) return [];
+  const without = curves.filter((curve) => !readings(curve)).length;
+  const rows = found(s, data).filter(({ rate }) => rate);
+  const spread = ({ low, high }) => (curves.length - without > 1 ? ` (median; the networks' readings go from ${format(low)} to ${format(high)})` : "");
+  return [
+    ...rows.map((row) => ({ text: `${row.label} reads ${format(row.rate)}${spread(row)}.` })),
+    ...(without ? [{ text: `The curves of ${without} of ${networksOf(curves.length)} have no fall to read.` }] : []),
+    { text: "A range test doesn't know how long you train. Read it late on the fall for a short training, and early for a long one:", page: "chapters/07-finding-a-rate/index.html", label: "chapter 7, The range test" },
+  ];
+}
+
 // Each is an experiment of a chapter, which links to it.
 const PRESETS = [
   ["too large", { rate: 2.5, schedule: "Constant", momentum: 0 }],
@@ -350,46 +380,25 @@ const explorer = {
   controls(s) {
     return [...settings(s), { ...seed("Other seeds"), name: "fresh", value: 0 }, { name: "kept", kind: "hidden", parse: (text) => writeKept(parseKept(text)) }];
   },
-  actions(s) {
+  actions(s, data) {
     const kept = parseKept(s.kept);
     const more = kept.length < 3 && !same(entrants(s));
     return [
+      ...found(s, data).filter(({ rate }) => rate).map((row) => [`Use ${format(row.rate)} (${row.label})`, usable(row) && row.rate !== s.rate && { rate: row.rate }]),
       ["Keep this setting to compare", more && { kept: writeKept([...kept, s]) }],
       ...kept.map((_, i) => [`Remove ${"ABC"[i]}`, { kept: writeKept(kept.filter((_, other) => other !== i)) }]),
     ];
   },
-  // Trains what the state asks for and isn't known yet. Results are kept while the page is open.
-  work({ digits }, show) {
-    const results = {};
-    let [trouble, failed] = ["", false];
-    const tell = () => show({ digits, results, trouble, failed });
-    const hear = ({ name, told }) => {
-      const names = ["trainLoss", "validationLoss", "validationAccuracy", "rate"];
-      const before = told.epoch && results[name] ? results[name] : Object.fromEntries(names.map((one) => [one, []]));
-      results[name] = Object.fromEntries(names.map((one) => [one, [...before[one].slice(0, told.epoch), told[one]]]));
-      tell();
-    };
-    const train = makeTrainer(digits, hear, (text, ended = false) => {
-      [trouble, failed] = [text, ended];
-      tell();
-    });
-    return (state) => {
-      const wanted = entrants(state).map(orderOf);
-      const missing = wanted.filter(({ name, setting }, i) => results[name]?.trainLoss.length !== setting.epochs && wanted.findIndex((one) => one.name === name) === i);
-      if (Object.keys(results).length > 200) for (const name of Object.keys(results)) if (!wanted.some((one) => one.name === name)) delete results[name];
-      train(missing);
+  work(data, show) {
+    let known = data;
+    const tell = (news) => show((known = { ...known, ...news }));
+    const [train, find] = [training(ordersOf)(data, tell), makeFinder(data.digits, (tests) => tell({ tests }))];
+    return (s) => {
+      train(s);
+      find(s.find && orderOf(s).setting);
     };
   },
-  // For a page without scripts: the same training, at once.
-  still(state, data) {
-    const results = {};
-    const engine = makeEngine(plateau);
-    for (const { name, setting } of entrants(state).map(orderOf)) {
-      const told = [...engine.train(setting, engine.unpack(data.digits, setting.noisy))].filter(Boolean);
-      results[name] = Object.fromEntries(Object.keys(told[0]).map((one) => [one, told.map((epoch) => epoch[one])]));
-    }
-    return { ...data, results };
-  },
+  still: trained(ordersOf),
   view(s, data) {
     const known = entrants(s).map((one) => ({ ...one, result: data.results?.[orderOf(one).name] }));
     const several = known.length > 1;
@@ -409,20 +418,23 @@ const explorer = {
     const steps = { title: "The learning rate of each step", x: { label: "epoch", min: 0, max: last }, y: { min: 0, max: highest * 1.05 }, lines: rates };
     return {
       charts: [
+        ...(s.find ? [rangeChart(s, data)] : []),
         chartOf({ title: `Training loss of ${networksOf(s.seeds)}`, x, y: { log: true, min: low, max: 10 } }, known, (result, i) => result.trainLoss[i]),
         chartOf({ title: "Validation error, in %", x, y: { log: true, min: 1, max: 100, ticks: [1, 2, 5, 10, 20, 50, 100] } }, known, (result, i) => errorsOf(result, i)),
         steps,
         ...(verdicts.length ? [forest(verdicts, colors)] : []),
       ],
-      summary: summaryOf(s, known, verdicts, data.trouble),
+      summary: [summaryOf(s, known, verdicts, data.trouble), ...(s.find ? [testOf(s, data) ? `The range test is done, on ${networksOf(s.seeds)}.` : "The range test is running."] : [])].join(" "),
       busy: !all && !data.failed,
       notes: [
+        ...rangeNotes(s, data),
         ...(several ? known.map((one) => ({ color: one.color, text: `${one.letter}: ${inWords(one)}.` })) : []),
         ...(twin ? [{ text: `This setting is the same as ${twin}. Change something to compare it; it can't be kept twice.` }] : []),
         ...(known.length === 4 ? [{ text: "Three settings are kept. Remove one to keep another." }] : []),
-        ...(several ? [{ text: "The buttons above the sliders, and Reset, remove the kept settings." }] : []),
+        ...(several ? [{ text: "The buttons above the sliders, and Reset, remove the kept settings. Undo brings them back." }] : []),
         ...(several && s.seeds === 1 ? [{ text: "One network has no interval, so there is no verdict: choose two or more networks." }] : []),
         ...(finished(known[0]) ? hints(s, known[0].result) : []),
+        WHERE,
         ...(rows.length > 1 ? [{ text: `Rates tried here with these settings, and their mean validation errors: ${rows.map(([rate, error]) => `${format(rate)}: ${error.toFixed(1)} %`).join("; ")}.` }] : []),
       ],
       ...(verdicts.length
@@ -434,7 +446,11 @@ const explorer = {
             },
           }
         : {}),
-      code: { label: "A program that trains the same networks", text: python(s) },
+      code: {
+        label: "A program that trains the same networks",
+        text: python(s),
+        notebook: { name: "playground.ipynb", label: "Download as a notebook", text: notebook(s) },
+      },
     };
   },
 };
