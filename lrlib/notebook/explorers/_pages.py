@@ -26,7 +26,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "adam-valley": ("random",),
     "step-calculator": (),
     "trunk-branch": (),
-    "playground": ("schedules", "compose", "stats", "engine", "trainer"),
+    "playground": ("schedules", "compose", "stats", "engine", "kernel", "trainer"),
 }
 
 # The figures' colors and those around them; in dark mode, lighter ones.
