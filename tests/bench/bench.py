@@ -364,11 +364,11 @@ def playground_page(kernel: str, limit: float, times: int = 8) -> list[dict]:
         page.add_init_script(STOPWATCH)
         if kernel == "JavaScript":
             page.add_init_script(REFUSED)
-        for time_ in range(times + 1):
-            rate = 0.1 + time_ / 100
+        for turn in range(times + 1):
+            rate = 0.1 + turn / 100
             page.goto(f"{page_file.as_uri()}#explorer-playground?rate={rate:g}")
-            page.wait_for_function(f"trainings.length > {time_}", timeout=60_000)
-            if time_ == 0:
+            page.wait_for_function(f"trainings.length > {turn}", timeout=60_000)
+            if turn == 0:
                 page.evaluate("gap = 0")
         (first, *warm), gap = page.evaluate("trainings"), page.evaluate("gap") / 1000
         browser.close()

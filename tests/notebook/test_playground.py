@@ -185,7 +185,12 @@ TRAIN = f"""(() => {{
   const cut = {{ train: first(train, {SAMPLES}), validation: first(validation, {HELD}) }};
   if (given.settings[0].spoiled) cut.train.images[70] = NaN;
   const [main, other] = given.settings.map(setting => engine.train(setting, cut));
-  return [...main].filter(told => (other?.next(), told));
+  const heard = [];
+  for (const told of main) {{
+    heard.push(told);
+    other?.next();
+  }}
+  return heard.filter(Boolean);
 }})()"""
 
 
