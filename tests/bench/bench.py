@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,7 @@ from pathlib import Path
 import joblib
 import numpy as np
 import torch
+from playwright.sync_api import sync_playwright
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -262,7 +264,7 @@ def watched() -> dict:
     return at_most(what, "the same step alone", theirs / steps, ours / steps, 1.01)
 
 
-def playground() -> dict:
+def playground(kernel: str, aim: float) -> dict:
     """A step of the 64-32-10 network in the page's engine, in Node, and in PyTorch's own loop."""
     epochs, batch_size = 60, 32
     data = lab.load("digits", device="cpu")
@@ -273,7 +275,8 @@ def playground() -> dict:
     digits = json.dumps(_pages.data("playground")["digits"])
     program = f"""{_pages.module("playground")}
     import {{ createInterface }} from "node:readline";
-    const engine = makeEngine(plateau);
+    const engine = makeEngine(plateau, {"makeKernel()" if kernel == "WebAssembly" else "null"});
+    if (engine.kernel !== "{kernel}") throw new Error("{kernel} was refused");
     const {{ train, validation }} = engine.unpack({digits});
     const one = {{ images: validation.images.subarray(0, 64), answers: new Uint8Array(1) }};
     for await (const line of createInterface({{ input: process.stdin }})) {{
@@ -310,8 +313,71 @@ def playground() -> dict:
         torch.set_num_threads(threads)
         node.stdin.close()
         node.wait(10)
-    what = "the playground's engine in Node, a step of the 64-32-10 network"
-    return row(what, "PyTorch's ordinary step, one thread", torchs / steps, page / steps, 1)
+    what = f"the playground's engine in Node, {kernel}, a step of the 64-32-10 network"
+    return row(what, "PyTorch's ordinary step, one thread", torchs / steps, page / steps, aim)
+
+
+# Notes how long each training of the page takes, and the time between two frames.
+STOPWATCH = """
+window.trainings = [];
+window.gap = 0;
+let last = performance.now();
+requestAnimationFrame(function next(now) {
+  gap = Math.max(gap, now - last);
+  last = now;
+  requestAnimationFrame(next);
+});
+window.Worker = class extends Worker {
+  constructor(address) {
+    super(address);
+    this.addEventListener("message", ({ data }) => {
+      if (data.done) trainings.push([data.kernel, (performance.now() - this.began) / 1000]);
+    });
+  }
+  postMessage(order) {
+    this.began = performance.now();
+    super.postMessage(order);
+  }
+};
+"""
+
+# A worker whose text begins so has no WebAssembly.
+REFUSED = """
+window.Blob = class extends Blob {
+  constructor(parts, options) {
+    super(["WebAssembly = undefined;", ...parts], options);
+  }
+};
+"""
+
+
+def playground_page(kernel: str, limit: float, times: int = 8) -> list[dict]:
+    """The built page in Chromium, from its file: 16 networks of 20 epochs, after one warm-up."""
+    page_file = ROOT / "_build" / "html" / "book" / "playground.html"
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if not page_file.exists() or not chromium:
+        print("the playground's page is left out: it needs make book, and Chromium")
+        return []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.add_init_script(STOPWATCH)
+        if kernel == "JavaScript":
+            page.add_init_script(REFUSED)
+        for turn in range(times + 1):
+            rate = 0.1 + turn / 100
+            page.goto(f"{page_file.as_uri()}#explorer-playground?rate={rate:g}")
+            page.wait_for_function(f"trainings.length > {turn}", timeout=60_000)
+            if turn == 0:
+                page.evaluate("gap = 0")
+        (first, *warm), gap = page.evaluate("trainings"), page.evaluate("gap") / 1000
+        browser.close()
+    assert all(name == kernel for name, _ in warm), first
+    what = f"16 networks of 20 epochs in the page, in Chromium, {kernel}"
+    return [
+        at_most(what, f"{limit:g} s", limit, min(seconds for _, seconds in warm), 1),
+        at_most("the longest time between two frames meanwhile", "0.05 s", 0.05, gap, 1),
+    ]
 
 
 def imports() -> dict:
@@ -354,7 +420,9 @@ def main() -> None:
         rows += mnist_sweep(32)
     else:
         print(f"MNIST is not in {data_folder()}: its rows are left out (set LRLIB_DATA)")
-    rows += [transformer_in_processes(), playground(), *lr_dropout()]
+    rows += [transformer_in_processes(), *lr_dropout()]
+    rows += [playground("JavaScript", aim=1), playground("WebAssembly", aim=3)]
+    rows += playground_page("WebAssembly", limit=0.5) + playground_page("JavaScript", limit=1.5)
     rows += [curve(), watched(), imports()]
     report = {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",

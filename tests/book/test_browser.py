@@ -587,6 +587,37 @@ def test_without_a_worker_the_page_trains_by_itself_and_says_so(
     expect(summary(page)).to_contain_text("the page trains by itself")
 
 
+@pytest.mark.parametrize(
+    ("policy", "kernel"),
+    [
+        ("script-src 'self' 'unsafe-inline' blob: 'wasm-unsafe-eval'", "WebAssembly"),
+        ("script-src 'self' 'unsafe-inline' blob:", "JavaScript"),
+    ],
+)
+def test_where_a_policy_refuses_webassembly_the_worker_trains_without_it(
+    page: Page, address: str, policy: str, kernel: str
+) -> None:
+    def serve_with_policy(route: Any) -> None:
+        answer = route.fetch()
+        headers = {**answer.headers, "content-security-policy": policy}
+        route.fulfill(response=answer, headers=headers)
+
+    page.route("**/playground.html", serve_with_policy)
+    page.add_init_script("""
+      window.kernels = [];
+      window.Worker = class extends Worker {
+        constructor(address) {
+          super(address);
+          this.addEventListener("message", ({ data }) => kernels.push(data.kernel));
+        }
+      };
+    """)
+    open_at(page, address, "playground", TINY)
+    expect(summary(page)).to_contain_text(TRAINED, timeout=30_000)
+    assert "by itself" not in summary(page).inner_text()
+    assert set(page.evaluate("kernels")) == {kernel}
+
+
 def test_what_no_control_allows_becomes_a_setting_and_a_sentence(page: Page, address: str) -> None:
     query = "seeds=0&epochs=1&rate=1e9&schedule=evil&kept=rate:1e9,x:y;;:;seeds:99"
     open_at(page, address, "playground", f"#explorer-playground?{query}")

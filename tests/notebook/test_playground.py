@@ -33,6 +33,7 @@ pytestmark = pytest.mark.skipif(NODE is None, reason=NO_NODE)
 SEEDS = range(20)
 WIDTHS = ([64, 32, 10], [64, 64, 32, 10])
 ENGINE = "it.makeEngine(it.plateau)"
+FASTER = "it.makeEngine(it.plateau, it.makeKernel())"
 
 
 @pytest.fixture(scope="module")
@@ -178,22 +179,34 @@ CASES: dict[str, tuple[dict[str, Any], Any, dict[str, Any], dict[str, Any]]] = {
 }
 
 TRAIN = f"""(() => {{
-  const engine = {ENGINE};
+  const engine = GIVEN;
   const {{ train, validation }} = engine.unpack(given.data.digits, false);
   const first = ({{ images, answers }}, n) =>
     ({{ images: images.subarray(0, 64 * n), answers: answers.subarray(0, n) }});
   const cut = {{ train: first(train, {SAMPLES}), validation: first(validation, {HELD}) }};
-  return [...engine.train(given.setting, cut)].filter(Boolean);
+  if (given.settings[0].spoiled) cut.train.images[70] = NaN;
+  const [main, other] = given.settings.map(setting => engine.train(setting, cut));
+  const heard = [];
+  for (const told of main) {{
+    heard.push(told);
+    other?.next();
+  }}
+  return heard.filter(Boolean);
 }})()"""
 
 
-def losses_differ(module: Module, case: str) -> float:
+def trained(module: Module, engine: str, *settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """What an engine tells of each epoch of the first setting; a second one trains in between."""
+    return list(module.ask(TRAIN.replace("GIVEN", engine), settings=settings))
+
+
+def losses_differ(module: Module, case: str, engine: str = ENGINE) -> float:
     """The largest difference of an epoch's loss to that of `fit`, and of its last rate."""
     changes, make, options, more = CASES[case]
     setting = BASE | changes
     steps = EPOCHS * -(-SAMPLES // setting["batch"])
     schedule = lrlib.Cosine(steps) if case in ("SGD", "AdamW") else lrlib.Constant()
-    told = module.ask(TRAIN, setting=setting | {"factors": schedule.lrs(1.0, steps).tolist()})
+    told = trained(module, engine, setting | {"factors": schedule.lrs(1.0, steps).tolist()})
     seed, more = setting["seeds"][0], dict(more)
     model = lab.seeded(lambda: lab.mlp(*setting["widths"]), seed)
     inner = optimizer = make(model.parameters(), lr=setting["rate"], **options)
@@ -239,6 +252,62 @@ def test_losses_are_those_of_fit_over_a_hundred_steps(playground, case: str) -> 
     assert losses_differ(playground, case) < 1e-4
 
 
+# --- The kernel in WebAssembly -------------------------------------------------------------------
+
+# In these, numbers become infinite and then no numbers, or one is none from the start.
+LOST: dict[str, dict[str, Any]] = {
+    "lost": {"rate": 1e9},
+    "spoiled": {"spoiled": True},
+    "lost by Adam": {"rate": 1e9, "optimizer": "Adam", "widths": [64, 64, 64, 10]},
+}
+
+
+def kernels_differ(module: Module, case: str) -> bool:
+    """Whether the two kernels tell anything else of three networks; equal means to the last bit."""
+    setting = BASE | {"seeds": [0, 3, 40], "factors": [1] * 500}
+    setting |= LOST[case] if case in LOST else CASES[case][0]
+    return trained(module, ENGINE, setting) != trained(module, FASTER, setting)
+
+
+@pytest.mark.parametrize("case", [*CASES, *LOST])
+def test_webassembly_trains_to_the_same_bits(playground, case: str) -> None:
+    assert playground.ask(f"{FASTER}.kernel") == "WebAssembly"
+    assert not kernels_differ(playground, case)
+
+
+@settings(max_examples=15)
+@given(draw=st.data())
+def test_any_setting_is_trained_to_the_same_bits(playground, draw) -> None:
+    state = playground.setting(draw, epochs=2, seeds=2, kept="")
+    js = "it.entrants(given.s).map(it.orderOf)[0].setting"
+    setting = playground.ask(js, s=state)
+    assert trained(playground, ENGINE, setting) == trained(playground, FASTER, setting)
+
+
+@pytest.mark.parametrize("engine", [ENGINE, FASTER])
+def test_trainings_with_one_kernel_do_not_disturb_each_other(playground, engine: str) -> None:
+    one = BASE | {"seeds": [1, 2], "factors": [1] * STEPS, "momentum": 0.9}
+    other = one | {"optimizer": "AdamW", "widths": [64, 64, 32, 10], "batch": 64, "rate": 0.01}
+    assert trained(playground, engine, one, other) == trained(playground, engine, one)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "WebAssembly = undefined",
+        "WebAssembly.Module = undefined",
+        "WebAssembly.Module = class { constructor() { throw new Error('refused'); } }",
+        "WebAssembly.Instance = () => { throw new WebAssembly.RuntimeError('no memory'); }",
+    ],
+)
+def test_where_webassembly_is_refused_plain_javascript_trains(tmp_path: Path, broken: str) -> None:
+    module = Module("playground", tmp_path, f"{_pages.module('playground')}\n{broken};")
+    assert module.ask("it.makeKernel()") is None
+    assert module.ask(f"{FASTER}.kernel") == "JavaScript"
+    assert losses_differ(module, "SGD", FASTER) < 1e-4
+    module.close()
+
+
 # A changed constant, and the check that it fails.
 Check = Callable[[Module], Any]
 MUTANTS: list[tuple[str, str, Check]] = [
@@ -247,13 +316,24 @@ MUTANTS: list[tuple[str, str, Check]] = [
     ("0x4973f715", "0x4973f716", lambda m: orders_differ(m, [1])),
     ("fccf645n", "fccf643n", lambda m: orders_differ(m, [1])),
     ("1 - 0.9 **", "1 - 0.91 **", lambda m: losses_differ(m, "Adam") >= 1e-4),
-    ("0.999 * v[i] + 0.001", "0.99 * v[i] + 0.01", lambda m: losses_differ(m, "AdamW") >= 1e-4),
+    ("0.999 * numbers[v", "0.99 * numbers[v", lambda m: losses_differ(m, "AdamW") >= 1e-4),
     ("1 - rate * decay", "1 - decay", lambda m: losses_differ(m, "AdamW") >= 1e-4),
-    ("g + momentum * m[i] : m[i]", "m[i] : m[i]", lambda m: losses_differ(m, "Nesterov") >= 1e-4),
-    ("first ? g :", "first ? 0 :", lambda m: losses_differ(m, "momentum") >= 1e-4),
+    ("nesterov ? 1", "nesterov ? 0", lambda m: losses_differ(m, "Nesterov") >= 1e-4),
+    ("[m + i] + g;", "[m + i] + 0.9 * g;", lambda m: losses_differ(m, "momentum") >= 1e-4),
     ("+ 1e-6", "+ 1e-2", lambda m: losses_differ(m, "clipped") >= 1e-4),
     ("- 2 ** 31, 2 ** 31", ", 2 ** 31", lambda m: losses_differ(m, "dropout of steps") >= 1e-4),
     ("/ (sum * count)", "/ sum / 32", lambda m: losses_differ(m, "SGD") >= 1e-4),
+    ("[0xef, 0xf0", "[0xef, 0xf1", lambda m: kernels_differ(m, "SGD")),
+    ("shuffle(1, 3)", "shuffle(1, 2)", lambda m: kernels_differ(m, "SGD")),
+    ("load(out), real(0)", "load(out), real(1)", lambda m: kernels_differ(m, "SGD")),
+    ("multiply(direct, g)", "g", lambda m: kernels_differ(m, "momentum")),
+    ("real(0.1)", "real(0.11)", lambda m: kernels_differ(m, "Adam")),
+    ("real(1e-8)", "real(1e-9)", lambda m: kernels_differ(m, "AdamW")),
+    # The order of its operands decides whether `larger` hides what isn't a number.
+    ("(add(load(out), added), least)", "(least, add(load(out), added))",
+     lambda m: kernels_differ(m, "spoiled")),
+    # Bytes that no browser allows: then there is no kernel.
+    ("operation(0xfd, 0x14)", "operation(0xfd, 0xff)", lambda m: m.ask("it.makeKernel()") is None),
 ]  # fmt: skip
 
 

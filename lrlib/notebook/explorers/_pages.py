@@ -14,7 +14,7 @@ from lrlib.notebook.records import recorded
 _HERE = Path(__file__).parent
 
 # What those need that train, in a worker of the page. Their digits are in a file of their own.
-TRAINS = ("stats", "engine", "trainer", "results")
+TRAINS = ("stats", "engine", "kernel", "trainer", "results")
 DATA_FILE = "digits.js"
 
 # Each explorer, and what it needs beside charts.js and explorer.js.

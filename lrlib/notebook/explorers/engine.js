@@ -3,10 +3,13 @@
 // has 64 bits here and 32 in torch. (Arrays of 32 bits would not round as torch does either: torch
 // adds in another order.)
 //
-// It is one function that uses nothing outside itself (but `plateau` of schedules.js, which it is
-// given), so that its text can be sent to a worker.
+// It is one function that uses nothing outside itself (but `plateau` of schedules.js, and a faster
+// kernel, which it is given), so that its text can be sent to a worker.
 
-function makeEngine(plateau) {
+function makeEngine(plateau, kernel) {
+  const { name, numbers, product, activate, mask, transpose, sgd, adam } = kernel ?? plainKernel();
+  const counting = (count) => Array.from({ length: count }, (_, i) => i);
+
   // --- Random numbers: torch's for the weights and the masks, NumPy's for the batches -----------
 
   // Matsumoto and Nishimura's MT19937, 32 random bits a call: `torch.Generator().manual_seed(seed)`.
@@ -120,154 +123,199 @@ function makeEngine(plateau) {
     });
   }
 
-  // The matrix product out = a b, each [rows, columns, terms] given by where it begins and how far
-  // its next row, column or term is. Two rows and four columns at a time: then eight sums stay in
-  // registers, and a number that is read serves twice or four times.
-  function product(rows, columns, terms, out, outAt, outRow, outColumn, a, aAt, aRow, aTerm, b, bAt, bTerm, bColumn) {
-    for (let row = 0; row < rows; row += 2) {
-      for (let column = 0; column < columns; column += 4) {
-        let [s00, s01, s02, s03, s10, s11, s12, s13] = [0, 0, 0, 0, 0, 0, 0, 0];
-        let i = aAt + row * aRow;
-        let j = bAt + column * bColumn;
-        for (let term = 0; term < terms; term += 1) {
-          const a0 = a[i];
-          const a1 = a[i + aRow];
-          const b0 = b[j];
-          const b1 = b[j + bColumn];
-          const b2 = b[j + 2 * bColumn];
-          const b3 = b[j + 3 * bColumn];
-          s00 += a0 * b0;
-          s01 += a0 * b1;
-          s02 += a0 * b2;
-          s03 += a0 * b3;
-          s10 += a1 * b0;
-          s11 += a1 * b1;
-          s12 += a1 * b2;
-          s13 += a1 * b3;
-          i += aTerm;
-          j += bTerm;
+  // --- The kernel: where nearly all the time goes -------------------------------------------------
+
+  // All numbers of a network lie in `numbers`, and the functions are told where. Rows are even in
+  // number, and columns multiples of eight. kernel.js has the same functions in WebAssembly, which
+  // add and multiply in the same order: a network ends with the same bits.
+  function plainKernel() {
+    const numbers = new Float64Array(2 ** 17);
+
+    // The matrix product out = a b. The columns of b and of out lie side by side; `outRow`, `aRow`,
+    // `aTerm` and `bTerm` say how far the next row or term is. Two rows and four columns at a time:
+    // then eight sums stay in registers, and a number that is read serves twice or four times.
+    function product(rows, columns, terms, out, outRow, a, aRow, aTerm, b, bTerm) {
+      for (let row = 0; row < rows; row += 2) {
+        for (let column = 0; column < columns; column += 4) {
+          let s00 = 0, s01 = 0, s02 = 0, s03 = 0;
+          let s10 = 0, s11 = 0, s12 = 0, s13 = 0;
+          let i = a + row * aRow;
+          let j = b + column;
+          for (let term = 0; term < terms; term += 1, i += aTerm, j += bTerm) {
+            const a0 = numbers[i];
+            const a1 = numbers[i + aRow];
+            const b0 = numbers[j];
+            const b1 = numbers[j + 1];
+            const b2 = numbers[j + 2];
+            const b3 = numbers[j + 3];
+            s00 += a0 * b0;
+            s01 += a0 * b1;
+            s02 += a0 * b2;
+            s03 += a0 * b3;
+            s10 += a1 * b0;
+            s11 += a1 * b1;
+            s12 += a1 * b2;
+            s13 += a1 * b3;
+          }
+          const k = out + row * outRow + column;
+          numbers[k] = s00;
+          numbers[k + 1] = s01;
+          numbers[k + 2] = s02;
+          numbers[k + 3] = s03;
+          numbers[k + outRow] = s10;
+          numbers[k + outRow + 1] = s11;
+          numbers[k + outRow + 2] = s12;
+          numbers[k + outRow + 3] = s13;
         }
-        const k = outAt + row * outRow + column * outColumn;
-        out[k] = s00;
-        out[k + outColumn] = s01;
-        out[k + 2 * outColumn] = s02;
-        out[k + 3 * outColumn] = s03;
-        out[k + outRow] = s10;
-        out[k + outRow + outColumn] = s11;
-        out[k + outRow + 2 * outColumn] = s12;
-        out[k + outRow + 3 * outColumn] = s13;
       }
     }
+
+    // Adds each row's bias; what is then below `floor` becomes `floor`.
+    function activate(rows, columns, out, bias, floor) {
+      for (let row = 0; row < rows; row += 1) {
+        for (let k = out + row * columns, end = k + columns; k < end; k += 1) {
+          const value = numbers[k] + numbers[bias + row];
+          numbers[k] = value < floor ? floor : value;
+        }
+      }
+    }
+
+    // The changes before a ReLU: 0 where it puts out 0.
+    function mask(size, change, out) {
+      for (let k = 0; k < size; k += 1) if (numbers[out + k] === 0) numbers[change + k] = 0;
+    }
+
+    // Writes the rows of a as the columns of out.
+    function transpose(rows, columns, out, a) {
+      for (let row = 0; row < rows; row += 1) for (let column = 0; column < columns; column += 1) numbers[out + column * rows + row] = numbers[a + row * columns + column];
+    }
+
+    // One step of torch's SGD on `size` weights: along the gradient and the momentum.
+    function sgd(size, w, m, gradient, rate, decay, momentum, direct, along) {
+      for (let i = 0; i < size; i += 1) {
+        const g = numbers[gradient + i] + decay * numbers[w + i];
+        const moment = momentum * numbers[m + i] + g;
+        numbers[m + i] = moment;
+        numbers[w + i] -= rate * (direct * g + along * moment);
+      }
+    }
+
+    // One step of Adam: `decay` is added to the gradient, `shrink` multiplies the weights.
+    function adam(size, w, m, v, gradient, step, decay, shrink, second) {
+      for (let i = 0; i < size; i += 1) {
+        const g = numbers[gradient + i] + decay * numbers[w + i];
+        const moment = numbers[m + i] + 0.1 * (g - numbers[m + i]);
+        const square = 0.999 * numbers[v + i] + 0.001 * g * g;
+        numbers[m + i] = moment;
+        numbers[v + i] = square;
+        numbers[w + i] = shrink * numbers[w + i] - (step * moment) / (Math.sqrt(square) / second + 1e-8);
+      }
+    }
+
+    return { name: "JavaScript", numbers, product, activate, mask, transpose, sgd, adam };
   }
 
-  const upToFour = (count) => 4 * Math.ceil(count / 4);
+  // --- The network, and its optimizer -----------------------------------------------------------
 
-  // A network for batches of up to `most` samples. All seeds share it; their weights are apart.
+  const upToEight = (count) => 8 * Math.ceil(count / 8);
+
+  // A network for batches of up to `most` samples. All seeds share it, one after the other.
   function makeNetwork(widths, most) {
     const layers = layersOf(widths);
-    // What each layer puts out, [samples, width], and how the loss changes with it. The samples
-    // that fill the last four up stay 0 and change nothing.
-    const values = widths.map((width) => new Float64Array(width * upToFour(most)));
-    const changes = widths.map((width) => new Float64Array(width * upToFour(most)));
+    const size = layers.at(-1).biases + layers.at(-1).outputs;
+    let free = 0;
+    const place = (count) => {
+      const at = free;
+      free = upToEight(at + count);
+      if (free > numbers.length) throw new RangeError("The network is too large.");
+      return at;
+    };
+    const [w, m, v, gradient] = counting(4).map(() => place(size));
+    // What each layer puts out, [width, samples], the same as [samples, width], and how the loss
+    // changes with it. The samples that fill up the last eight have no part in the loss.
+    const [values, turned, changes] = counting(3).map(() => widths.map((width) => place(width * upToEight(most))));
 
-    function forward(w, count) {
+    function forward(count) {
+      const samples = upToEight(count);
       layers.forEach(({ inputs, outputs, weights, biases }, l) => {
-        const [x, out] = [values[l], values[l + 1]];
-        product(outputs, upToFour(count), inputs, out, 0, 1, outputs, w, weights, inputs, 1, x, 0, 1, inputs);
-        const hidden = l < layers.length - 1;
-        for (let n = 0, k = 0; n < count; n += 1) {
-          for (let j = 0; j < outputs; j += 1, k += 1) {
-            const value = out[k] + w[biases + j];
-            out[k] = hidden && value < 0 ? 0 : value;
-          }
-        }
+        const out = values[l + 1];
+        product(outputs, samples, inputs, out, samples, w + weights, inputs, 1, values[l], samples);
+        activate(outputs, samples, out, w + biases, l < layers.length - 1 ? 0 : -Infinity); // ReLU
       });
     }
 
     // The sum of the samples' cross-entropies, and how many are right; `changes` becomes the
     // gradient of the mean. What 32 bits can't hold is "not a number", as it soon is in torch.
-    function score(labels, count) {
-      const [logits, change] = [values.at(-1), changes.at(-1)];
+    const labels = new Uint8Array(most);
+    function score(count) {
       const classes = widths.at(-1);
+      const samples = upToEight(count);
+      const size = classes * samples;
       let [loss, right] = [0, 0];
       for (let n = 0; n < count; n += 1) {
-        const at = n * classes;
+        const logit = values.at(-1) + n;
+        const change = changes.at(-1) + n;
+        const label = labels[n] * samples;
         let best = 0;
-        for (let j = 1; j < classes; j += 1) if (logits[at + j] > logits[at + best]) best = j;
+        for (let k = samples; k < size; k += samples) if (numbers[logit + k] > numbers[logit + best]) best = k;
+        const highest = numbers[logit + best];
         let sum = 0;
-        for (let j = 0; j < classes; j += 1) {
-          const power = Math.exp(logits[at + j] - logits[at + best]);
-          change[at + j] = power;
+        for (let k = 0; k < size; k += samples) {
+          const power = Math.exp(numbers[logit + k] - highest);
+          numbers[change + k] = power;
           sum += power;
         }
-        const known = Math.abs(logits[at + best]) < 3.4e38;
-        loss += known ? Math.log(sum) + logits[at + best] - logits[at + labels[n]] : NaN;
-        right += best === labels[n] ? 1 : 0;
-        for (let j = 0; j < classes; j += 1) change[at + j] = known ? change[at + j] / (sum * count) : NaN;
-        change[at + labels[n]] -= 1 / count;
+        const known = Math.abs(highest) < 3.4e38;
+        loss += known ? Math.log(sum) + highest - numbers[logit + label] : NaN;
+        right += best === label ? 1 : 0;
+        for (let k = 0; k < size; k += samples) numbers[change + k] = known ? numbers[change + k] / (sum * count) : NaN;
+        numbers[change + label] -= 1 / count;
       }
-      change.fill(0, count * classes, upToFour(count) * classes);
+      for (let k = changes.at(-1); k < changes.at(-1) + size; k += samples) numbers.fill(0, k + count, k + samples);
       return { loss, right };
     }
 
-    function backward(w, gradient, count) {
-      const samples = upToFour(count);
+    function backward(count) {
+      const samples = upToEight(count);
       for (let l = layers.length - 1; l >= 0; l -= 1) {
         const { inputs, outputs, weights, biases } = layers[l];
-        const [x, change] = [values[l], changes[l + 1]];
-        product(outputs, inputs, samples, gradient, weights, inputs, 1, change, 0, 1, outputs, x, 0, inputs, 1);
-        gradient.fill(0, biases, biases + outputs);
-        for (let n = 0, k = 0; n < count; n += 1) for (let j = 0; j < outputs; j += 1, k += 1) gradient[biases + j] += change[k];
+        const [x, flipped, change] = [values[l], turned[l], changes[l + 1]];
+        if (l) transpose(inputs, samples, flipped, x);
+        product(outputs, inputs, samples, gradient + weights, inputs, change, samples, 1, flipped, inputs);
+        for (let j = 0; j < outputs; j += 1) {
+          let sum = 0;
+          for (let k = change + j * samples, end = k + count; k < end; k += 1) sum += numbers[k];
+          numbers[gradient + biases + j] = sum;
+        }
         if (l === 0) return; // the images need no gradient
         const before = changes[l];
-        product(samples, inputs, outputs, before, 0, inputs, 1, change, 0, outputs, 1, w, weights, inputs, 1);
-        for (let k = 0; k < samples * inputs; k += 1) if (x[k] === 0) before[k] = 0; // ReLU
+        product(inputs, samples, outputs, before, samples, w + weights, 1, inputs, change, samples);
+        mask(inputs * samples, before, x);
       }
     }
 
     // Puts the samples that `chosen` names into the network, and their labels into `labels`.
-    const labels = new Uint8Array(most);
     function look({ images, answers }, chosen, from, count) {
-      const [x, width] = [values[0], widths[0]];
+      const [x, flipped, width, samples] = [values[0], turned[0], widths[0], upToEight(count)];
       for (let n = 0; n < count; n += 1) {
         const sample = chosen ? chosen[from + n] : from + n;
-        for (let i = 0, k = sample * width; i < width; i += 1, k += 1) x[n * width + i] = images[k];
+        for (let i = 0, k = sample * width; i < width; i += 1, k += 1) numbers[flipped + n * width + i] = images[k];
         labels[n] = answers[sample];
       }
-      x.fill(0, count * width, upToFour(count) * width);
+      numbers.fill(0, flipped + count * width, flipped + samples * width);
+      transpose(samples, width, x, flipped);
     }
 
-    return { look, forward, backward, score: (count) => score(labels, count) };
-  }
-
-  // --- The optimizers ---------------------------------------------------------------------------
-
-  // One step of torch's SGD, Adam or AdamW on the weights of a run, {w, m, v, steps}.
-  function update(run, gradient, rate, { optimizer, momentum, nesterov, decay }) {
-    const { w, m, v } = run;
-    run.steps += 1;
-    const size = w.length;
-    if (optimizer === "SGD") {
-      const first = run.steps === 1;
-      for (let i = 0; i < size; i += 1) {
-        let g = gradient[i] + decay * w[i];
-        if (momentum) {
-          m[i] = first ? g : momentum * m[i] + g;
-          g = nesterov ? g + momentum * m[i] : m[i];
-        }
-        w[i] -= rate * g;
-      }
-      return;
+    // One step of torch's SGD, Adam or AdamW, the run's first, second, ...
+    function update(step, rate, { optimizer, momentum, nesterov, decay }) {
+      if (optimizer === "SGD") return sgd(size, w, m, gradient, rate, decay, momentum, nesterov ? 1 : 0, nesterov ? momentum : 1);
+      const apart = optimizer === "AdamW"; // AdamW's decay shrinks the weights themselves
+      const [first, second] = [1 - 0.9 ** step, Math.sqrt(1 - 0.999 ** step)];
+      adam(size, w, m, v, gradient, rate / first, apart ? 0 : decay, apart ? 1 - rate * decay : 1, second);
     }
-    const [first, second] = [1 - 0.9 ** run.steps, Math.sqrt(1 - 0.999 ** run.steps)];
-    const apart = optimizer === "AdamW"; // AdamW's decay shrinks the weights themselves
-    const [inGradient, shrink] = apart ? [0, 1 - rate * decay] : [decay, 1];
-    for (let i = 0; i < size; i += 1) {
-      const g = gradient[i] + inGradient * w[i];
-      m[i] += 0.1 * (g - m[i]);
-      v[i] = 0.999 * v[i] + 0.001 * g * g;
-      w[i] = shrink * w[i] - ((rate / first) * m[i]) / (Math.sqrt(v[i]) / second + 1e-8);
-    }
+
+    const part = (at) => numbers.subarray(at, at + size);
+    return { look, forward, backward, score, update, w: part(w), m: part(m), v: part(v), gradient: part(gradient) };
   }
 
   // `torch.nn.utils.clip_grad_norm_` on all weights together.
@@ -322,31 +370,35 @@ function makeEngine(plateau) {
       const [m, v] = [new Float64Array(w.length), new Float64Array(w.length)];
       return { seed, w, m, v, steps: 0, base: setting.rate, metrics: [], bits: mersenne(seed) };
     });
-    const gradient = new Float64Array(runs[0].w.length);
-    const old = new Float64Array(gradient.length);
+    const { w, m, v, gradient } = network;
+    const old = new Float64Array(w.length);
 
     function epochOf(run, epoch) {
       let total = 0;
       let rate = run.base;
+      const chosen = order(samples, run.seed, epoch);
+      for (const name of ["w", "m", "v"]) network[name].set(run[name]);
       for (let from = 0; from < samples; from += batch) {
         const count = Math.min(batch, samples - from);
         rate = run.base * factors[run.steps];
-        network.look(data, order(samples, run.seed, epoch), from, count);
-        network.forward(run.w, count);
+        network.look(data, chosen, from, count);
+        network.forward(count);
         total += network.score(count).loss;
-        network.backward(run.w, gradient, count);
+        network.backward(count);
         if (setting.clip) clip(gradient, setting.clip);
-        if (setting.keep < 1) old.set(run.w);
-        update(run, gradient, rate, setting);
-        if (setting.keep < 1) restoreDropped(run.w, old, setting.keep, run.bits);
+        if (setting.keep < 1) old.set(w);
+        run.steps += 1;
+        network.update(run.steps, rate, setting);
+        if (setting.keep < 1) restoreDropped(w, old, setting.keep, run.bits);
       }
-      flush(run.m);
-      flush(run.v);
+      flush(m);
+      flush(v);
+      for (const name of ["w", "m", "v"]) run[name].set(network[name]);
       let [loss, right] = [0, 0];
       for (let from = 0; from < held; from += 64) {
         const count = Math.min(64, held - from);
         network.look(validation, null, from, count);
-        network.forward(run.w, count);
+        network.forward(count);
         const scored = network.score(count);
         loss += scored.loss;
         right += scored.right;
@@ -381,5 +433,5 @@ function makeEngine(plateau) {
     return { train: part(0, count), validation: part(count, samples) };
   }
 
-  return { initialWeights, batchOrder, train, unpack };
+  return { kernel: name, initialWeights, batchOrder, train, unpack };
 }

@@ -77,7 +77,7 @@ const explorer = {
         },
       ],
       summary: [...sentences, ...(trouble ? [trouble] : [])].join(" "),
-      notes: [WHERE],
+      notes: [whereOf(data)],
       busy: !done && !failed,
     };
   },

@@ -434,7 +434,7 @@ const explorer = {
         ...(several ? [{ text: "The buttons above the sliders, and Reset, remove the kept settings. Undo brings them back." }] : []),
         ...(several && s.seeds === 1 ? [{ text: "One network has no interval, so there is no verdict: choose two or more networks." }] : []),
         ...(finished(known[0]) ? hints(s, known[0].result) : []),
-        WHERE,
+        whereOf(data),
         ...(rows.length > 1 ? [{ text: `Rates tried here with these settings, and their mean validation errors: ${rows.map(([rate, error]) => `${format(rate)}: ${error.toFixed(1)} %`).join("; ")}.` }] : []),
       ],
       ...(verdicts.length

@@ -1,6 +1,6 @@
 // What the explorers that train have in common: their orders, the results and the curves of these.
 //
-// data: {digits}, and while the page lives {results, trouble, failed}; results maps an order's name
+// data: {digits}, and while the page lives {results, trouble, failed, code}; results maps an order's name
 // to what the engine told: {trainLoss, validationLoss, validationAccuracy, rate}, each
 // [epochs][seeds].
 
@@ -15,9 +15,10 @@ const named = (setting) => ({ name: JSON.stringify(setting), setting });
 // while the page is open.
 const training = (ordersOf) => ({ digits }, show) => {
   const results = {};
-  let [trouble, failed] = ["", false];
-  const tell = () => show({ digits, results, trouble, failed });
-  const hear = ({ name, told }) => {
+  let [trouble, failed, code] = ["", false, ""];
+  const tell = () => show({ digits, results, trouble, failed, code });
+  const hear = ({ name, told, kernel }) => {
+    code = kernel;
     const names = ["trainLoss", "validationLoss", "validationAccuracy", "rate"];
     const before = told.epoch && results[name] ? results[name] : Object.fromEntries(names.map((one) => [one, []]));
     results[name] = Object.fromEntries(names.map((one) => [one, [...before[one].slice(0, told.epoch), told[one]]]));
@@ -46,7 +47,7 @@ const trained = (ordersOf) => (state, data) => {
   return { ...data, results };
 };
 
-const WHERE = { text: "Your browser trains these networks: no server and no kernel takes part." };
+const whereOf = ({ code }) => ({ text: `Your browser trains these networks${code ? ` (in ${code})` : ""}: no server and no Jupyter kernel takes part.` });
 const networksOf = (n) => (n === 1 ? "1 network" : `${n} networks`);
 
 const errorsOf = (result, epoch = -1) => result.validationAccuracy.at(epoch).map((accuracy) => 100 * (1 - accuracy));

@@ -1,13 +1,14 @@
 // Runs the engine beside the page: in a worker where the browser allows one, else in the page
-// itself, a piece at a time. A newer order ends the older one.
+// itself, a piece at a time; with the kernel in WebAssembly where the browser allows that, else in
+// plain JavaScript. A newer order ends the older one.
 
-// Trains one setting after the other until `stopped()`, and tells each epoch. `pause` gives others
+// Trains one setting after the other until `stopped()`, and tells each epoch and the kernel. `pause` gives others
 // their turn; it is awaited whenever `slice` milliseconds have passed.
 async function trainAll(engine, digits, settings, { tell, stopped, pause, slice }) {
   let began = performance.now();
   for (const { name, setting } of settings) {
     for (const told of engine.train(setting, engine.unpack(digits, setting.noisy))) {
-      if (told) tell({ name, told, done: told.epoch === setting.epochs - 1 });
+      if (told) tell({ name, told, done: told.epoch === setting.epochs - 1, kernel: engine.kernel });
       if (performance.now() - began < slice) continue;
       await pause();
       if (stopped()) return;
@@ -34,24 +35,25 @@ function serve(engine, work) {
 
 // A worker from the text of these functions, so that it needs no file and runs from file:// too.
 function startWorker() {
-  const source = `(${serve})((${makeEngine})(${plateau}), ${trainAll})`;
+  const source = `(${serve})((${makeEngine})(${plateau}, (${makeKernel})()), ${trainAll})`;
   const address = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
   const worker = new Worker(address);
   URL.revokeObjectURL(address);
   return worker;
 }
 
-// Gives a function that takes orders, lists of {name, setting}. `tell` hears {name, told, done}, and
-// `trouble` that there is no worker any more, or (then with true) that nothing can be trained.
+// Gives a function that takes orders, lists of {name, setting}. `tell` hears {name, told, done,
+// kernel}, and `trouble` that there is no worker any more, or (then with true) that nothing can be trained.
 function makeTrainer(digits, tell, trouble) {
   const patience = 20_000;
-  let [worker, id, waiting, order] = [undefined, 0, 0, []];
+  let [worker, engine, id, waiting, order] = [undefined, undefined, 0, 0, []];
 
   async function here() {
     const mine = id;
     const pause = () => new Promise((go) => setTimeout(go));
     try {
-      await trainAll(makeEngine(plateau), digits, order, { tell: (news) => hear({ id: mine, ...news }), stopped: () => id !== mine, pause, slice: 0 });
+      engine ??= makeEngine(plateau, makeKernel());
+      await trainAll(engine, digits, order, { tell: (news) => hear({ id: mine, ...news }), stopped: () => id !== mine, pause, slice: 0 });
     } catch (error) {
       trouble(`The training failed in this browser (${error.message}).`, true);
     }
