@@ -315,7 +315,7 @@ MUTANTS: list[tuple[str, str, Check]] = [
     ("sqrt(5) ** 2", "5.1", lambda m: weights_differ(m, [1])),
     ("0x4973f715", "0x4973f716", lambda m: orders_differ(m, [1])),
     ("fccf645n", "fccf643n", lambda m: orders_differ(m, [1])),
-    ("1 - 0.9 **", "1 - 0.91 **", lambda m: losses_differ(m, "Adam") >= 1e-4),
+    ("1 - 0.9 ** step", "1 - 0.91 ** step", lambda m: losses_differ(m, "Adam") >= 1e-4),
     ("0.999 * numbers[v", "0.99 * numbers[v", lambda m: losses_differ(m, "AdamW") >= 1e-4),
     ("1 - rate * decay", "1 - decay", lambda m: losses_differ(m, "AdamW") >= 1e-4),
     ("nesterov ? 1", "nesterov ? 0", lambda m: losses_differ(m, "Nesterov") >= 1e-4),
@@ -414,7 +414,7 @@ def read(test: lrlib.RangeTest) -> list[float] | None:
         return None
 
 
-def tested(losses: list[float]) -> lrlib.RangeTest:
+def range_test_with(losses: list[float]) -> lrlib.RangeTest:
     """lrlib's range test of a training that has these losses."""
     told = iter(losses)
     model = torch.nn.Linear(1, 1)
@@ -438,7 +438,7 @@ def test_smoothing_stop_and_readings_are_lrlibs(
     losses += noise * np.random.default_rng(seed).random(200)
     if ends is not None:
         losses[at + 9 :] = ends
-    test = tested(losses.tolist())
+    test = range_test_with(losses.tolist())
     given_ = [value if math.isfinite(value) else None for value in losses]
     curve = playground.ask("it.smoothed(given.losses.map(x => x ?? NaN))", losses=given_)
     assert curve == pytest.approx(test.smoothed.tolist(), rel=1e-12)

@@ -41,7 +41,7 @@ const explorer = {
   },
   work: training(look),
   still: trained(look),
-  view(s, { results = {}, trouble, failed }) {
+  view(s, { results = {}, trouble, failed, code }) {
     const [, label, color] = looks.find(([name]) => name === s.schedule);
     const result = results[orderAt(s.schedule, s.rate).name];
     const curves = looks.map(([name, text, shade]) => ({ name, text, shade, tried: triedWith(name, results) })).filter(({ tried }) => tried.length);
@@ -77,7 +77,7 @@ const explorer = {
         },
       ],
       summary: [...sentences, ...(trouble ? [trouble] : [])].join(" "),
-      notes: [whereOf(data)],
+      notes: [whereOf({ code })],
       busy: !done && !failed,
     };
   },
