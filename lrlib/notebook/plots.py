@@ -60,7 +60,7 @@ COLORS = {
 
 # In CSS pixels: how wide a phone shows a figure, how wide one over WIDE, which scrolls there (see
 # book.css and lean.py), and the smallest letters that one can read.
-PHONE, SCROLLED, WIDE, LETTERS = 374, 720, 700, 10
+PHONE, SCROLLED, WIDE, LETTERS = 374, 760, 700, 10
 
 STYLE: Any = {
     "figure.constrained_layout.use": True,

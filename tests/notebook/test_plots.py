@@ -75,7 +75,7 @@ def test_a_title_that_is_cut_off_is_refused(displayed) -> None:
 
 
 @pytest.mark.parametrize(
-    ("inches", "enough", "too_small"), [(5.6, 10.8, 10.7), (6.4, 12.4, 12.2), (8.4, 8.5, 8.3)]
+    ("inches", "enough", "too_small"), [(5.6, 10.8, 10.7), (6.4, 12.4, 12.2), (8.4, 8.0, 7.9)]
 )
 def test_letters_that_are_small_on_a_phone_are_refused(
     displayed, inches, enough, too_small
