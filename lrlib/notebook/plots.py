@@ -85,7 +85,7 @@ STYLE: Any = {
 def figure(rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
     """`plt.subplots` in the book's style, which stays set; finish with `show`.
 
-    A figure for one column is 5.6 inches wide: on a phone its letters have the size of the text.
+    A figure with one panel in a row is 5.6 inches wide, so that a phone shows readable letters.
     """
     options.setdefault("figsize", (5.6 if columns == 1 else 8.4, 3.6 * (1 + 0.8 * (rows - 1))))
     wide = _is_wide(options["figsize"][0])
