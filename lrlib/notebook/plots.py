@@ -13,6 +13,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from matplotlib.ticker import LogFormatterSciNotation
 from numpy.typing import ArrayLike, NDArray
 
 from lrlib.finder import RangeTest
@@ -57,8 +58,11 @@ COLORS = {
     "theory": "#000000",
 }
 
+# In CSS pixels: how wide a phone shows a figure, how wide one over WIDE, which scrolls there (see
+# book.css and lean.py), and the smallest letters that one can read.
+PHONE, SCROLLED, WIDE, LETTERS = 374, 760, 700, 10
+
 STYLE: Any = {
-    "figure.figsize": (6.4, 3.6),
     "figure.constrained_layout.use": True,
     "axes.prop_cycle": cycler(color=CYCLE),
     "axes.spines.top": False,
@@ -66,12 +70,10 @@ STYLE: Any = {
     "axes.titlelocation": "left",
     "axes.titlesize": 11.5,
     "axes.titleweight": "bold",
-    "axes.labelsize": 10.5,
     "axes.grid": True,
     "grid.color": "#e3e3e3",
     "grid.linewidth": 0.6,
     "axes.axisbelow": True,
-    "font.size": 10,
     "legend.frameon": False,
     "lines.linewidth": 1.8,
     # The same file from the same figure, so that a diff shows what changed.
@@ -81,9 +83,13 @@ STYLE: Any = {
 
 
 def figure(rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
-    """`plt.subplots` in the book's style, which stays set; finish with `show`."""
-    mpl.rcParams.update(STYLE)
-    options.setdefault("figsize", (6.4 if columns == 1 else 8.4, 3.6 * (1 + 0.8 * (rows - 1))))
+    """`plt.subplots` in the book's style, which stays set; finish with `show`.
+
+    A figure with one panel in a row is 5.6 inches wide, so that a phone shows readable letters.
+    """
+    options.setdefault("figsize", (5.6 if columns == 1 else 8.4, 3.6 * (1 + 0.8 * (rows - 1))))
+    wide = _is_wide(options["figsize"][0])
+    mpl.rcParams.update(STYLE | {"font.size": 10 if wide else 11})
     return plt.subplots(rows, columns, **options)
 
 
@@ -97,16 +103,53 @@ def show(figure: Figure, alt: str, name: str = "") -> None:
 
     if len(alt) < 40:
         raise ValueError(f"show(alt={alt!r}): alt must say what the figure shows, in a sentence")
+    for axes in figure.axes:
+        _write_powers_out(axes)
     figure.draw_without_rendering()
+    _check_titles(figure)
+    _check_letters(figure)
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    plt.close(figure)
+    display_figure(compact(buffer.getvalue()), alt, name)
+
+
+def _is_wide(inches: float) -> bool:
+    return inches * 96 > WIDE
+
+
+class _Plain(LogFormatterSciNotation):
+    """The powers of a log axis as 0.001 and 1e-6: an exponent would be too small to read."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:g}".replace("e-0", "e-").replace("e+0", "e") if super().__call__(x, pos) else ""
+
+
+def _write_powers_out(axes: Axes) -> None:
+    for axis in (axes.xaxis, axes.yaxis):
+        if type(axis.get_major_formatter()) is LogFormatterSciNotation:
+            axis.set_major_formatter(_Plain())
+            axis.set_minor_formatter(_Plain(labelOnlyBase=False))
+
+
+def _check_titles(figure: Figure) -> None:
     for axes in figure.axes:
         title = axes.get_title(loc="left")
         found = [text for text in axes.findobj(Text) if title and text.get_text() == title]
         if any(text.get_window_extent().x1 > figure.bbox.x1 for text in found):
             raise ValueError(f"show: the title {title!r} is cut off on the right; shorten it")
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    plt.close(figure)
-    display_figure(compact(buffer.getvalue()), alt, name)
+
+
+def _check_letters(figure: Figure) -> None:
+    inches = figure.get_figwidth()
+    scale = (SCROLLED if _is_wide(inches) else PHONE) / (72 * inches)
+    for text in figure.findobj(Text):
+        size = scale * float(text.get_fontsize())
+        if text.get_visible() and text.get_text().strip() and size < LETTERS:
+            raise ValueError(
+                f"show: a phone shows {text.get_text()!r} in letters of {size:.1f} pixels; "
+                f"{LETTERS} are needed: a narrower figure, or larger letters"
+            )
 
 
 def compact(svg: str) -> str:
@@ -124,7 +167,6 @@ def compact(svg: str) -> str:
 def label_line(axes: Axes, x: float, y: float, text: str, color: str, **options: Any) -> None:
     """Writes a label beside a line, in its color: easier to read than a legend."""
     settings: dict[str, Any] = {
-        "fontsize": 9.5,
         "va": "center",
         "ha": "left",
         "fontweight": "bold",
@@ -196,12 +238,11 @@ def forest(
 ) -> tuple[Figure, str]:
     """A row for each verdict: the difference, its interval, every unit as a dot; and alt text.
 
-    The gray band is ±`margin`. `unit` labels the axis; `scale` is 100 for shares in points. Budgets
-    are epochs, and are named if there are several.
+    What was compared stands above its row, so that the data have the whole width. The gray boxes
+    are ±`margin`. `unit` labels the axis; `scale` is 100 for shares in points. Budgets are epochs,
+    and are named if there are several.
     """
-    result, axes = figure(figsize=(6.4, 1.6 + 0.34 * len(verdicts)))
-    axes.axvspan(-scale * margin, scale * margin, color="#4d4d4d", alpha=0.12, linewidth=0)
-    axes.axvline(0, color="#4d4d4d", linewidth=1)
+    result, axes = figure(figsize=(5.6, 1.5 + 0.43 * len(verdicts)))
     colors = (CYCLE[2], CYCLE[1], CYCLE[0], CYCLE[6])
     looks = dict(zip(VERDICTS, zip(colors, "^vso", strict=True), strict=True))
     several = len({one.budget for one in verdicts}) > 1
@@ -211,17 +252,22 @@ def forest(
         mean, half = scale * one.difference.mean, scale * one.difference.half_width
         color, marker = looks[one.verdict]
         dots = scale * np.array(one.differences)
+        axes.barh(row, 2 * scale * margin, 0.4, -scale * margin, color="#4d4d4d", alpha=0.12)
+        axes.vlines(0, row - 0.2, row + 0.2, color="#4d4d4d", linewidth=1)
         axes.plot(dots, [row] * len(dots), ".", color=color, alpha=0.3, markersize=4)
         axes.errorbar(mean, row, xerr=half, fmt=marker, color=color)
         epochs = f", {one.budget} epoch{'' if one.budget == 1 else 's'}" if several else ""
         rows.append(f"{one.a} − {one.b}{epochs}")
         sentences.insert(0, f"{rows[-1]}: {mean:+.2f} ± {half:.2f}, {one.verdict}")
-    axes.set_yticks(range(len(rows)), rows)
-    axes.set(xlabel=unit, title=title, ylim=(-0.6, len(rows) - 0.4))
+    axes.set_yticks(0.5 + np.arange(len(rows)), rows, ha="left")
+    axes.tick_params(axis="y", length=0, pad=0)
+    axes.spines.left.set_visible(False)
+    axes.grid(False)
+    axes.set(xlabel=unit, title=title, ylim=(-0.4, len(rows) - 0.25))
     for verdict in (name for name in VERDICTS if name in {one.verdict for one in verdicts}):
         color, marker = looks[verdict]
         axes.plot([], [], marker, color=color, label=verdict)
-    result.legend(loc="outside lower center", ncols=len(VERDICTS))
+    result.legend(loc="outside lower center", ncols=len(VERDICTS), columnspacing=1, handletextpad=0)
     return result, f"Differences in {unit}, with 95 % intervals. " + "; ".join(sentences) + "."
 
 

@@ -12,6 +12,7 @@ import pytest
 from matplotlib import colors as mpl_colors
 
 from lrlib import Cosine, RangeTest, StepDecay
+from lrlib.lab.contest import VERDICTS, Verdict
 from lrlib.notebook import plots
 
 
@@ -73,6 +74,45 @@ def test_a_title_that_is_cut_off_is_refused(displayed) -> None:
     assert displayed == []
 
 
+@pytest.mark.parametrize(
+    ("inches", "enough", "too_small"), [(5.6, 10.8, 10.7), (6.4, 12.4, 12.2), (8.4, 8.0, 7.9)]
+)
+def test_letters_that_are_small_on_a_phone_are_refused(
+    displayed, inches, enough, too_small
+) -> None:
+    def draw(points: float) -> None:
+        fig, axes = plots.figure(figsize=(inches, 3))
+        axes.tick_params(labelsize=14)
+        axes.text(0.5, 0.5, "a note", fontsize=points)
+        plots.show(fig, "A note in the middle of a panel that has nothing else.")
+
+    draw(enough)
+    with pytest.raises(ValueError, match=r"a phone shows 'a note' in letters of 9\.9 pixels"):
+        draw(too_small)
+    assert len(displayed) == 1
+
+
+def test_the_style_s_letters_are_large_enough(displayed) -> None:
+    for columns in (1, 2):
+        fig, panels = plots.figure(columns=columns)
+        for axes in np.ravel(panels):
+            axes.plot([1, 2], label="a line")
+            axes.set(title="A title", xlabel="step", ylabel="loss")
+            axes.legend()
+            plots.label_line(axes, 0, 1, "a label", "#000000")
+        plots.show(fig, "A line from 1 to 2 in each of the panels.")
+    assert len(displayed) == 2
+
+
+def test_a_log_axis_has_no_exponents(displayed) -> None:
+    fig, axes = plots.figure()
+    axes.loglog([1e-6, 1e-3, 1.0, 1e3], [2e-1, 3e-1, 4e-1, 8e-1])
+    plots.show(fig, "A curve over nine decades, which rises from 0.2 to 0.8.")
+    written = [text.get_text() for text in fig.axes[0].findobj(plots.Text) if text.get_text()]
+    assert not [text for text in written if "$" in text]
+    assert {"1e-6", "0.0001", "0.01", "1", "100", "0.3"} <= set(written)
+
+
 def test_alt_text_must_say_something(displayed) -> None:
     fig, _ = plots.figure()
     with pytest.raises(ValueError, match="must say what the figure shows"):
@@ -99,6 +139,24 @@ def test_a_range_test_is_drawn_with_its_readings() -> None:
     for line, box in itertools.product(fig.axes[0].lines[2:], boxes):
         x, top = line.get_transform().transform(line.get_xydata())[1]
         assert not (box.x0 < x < box.x1 - 1 and top > box.y0)
+    plots.plt.close(fig)
+
+
+def test_a_forest_names_each_row_above_its_interval() -> None:
+    found = zip(range(4), VERDICTS, strict=True)
+    rows = [Verdict(f"a long name {i}", "base", 5, (-0.1, 0.2, 0.1 * i), v) for i, v in found]
+    fig, alt = plots.forest(rows, 0.1, "points", title="Four rows")
+    assert alt.startswith("Differences in points, with 95 % intervals. a long name 0 − base")
+    axes = fig.axes[0]
+    fig.draw_without_rendering()
+    names = [text for text in axes.get_yticklabels() if text.get_text()]
+    assert [name.get_text()[-8] for name in names] == list("3210")
+    for bar, name in zip(axes.patches, names, strict=True):
+        box, label = bar.get_window_extent(), name.get_window_extent()
+        assert 0 <= label.y0 - box.y1 < label.height
+        assert label.x1 < fig.bbox.x1
+    for lower, bar in itertools.pairwise(zip(names, axes.patches, strict=True)):
+        assert lower[0].get_window_extent().y1 < bar[1].get_window_extent().y0
     plots.plt.close(fig)
 
 
