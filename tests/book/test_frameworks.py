@@ -661,6 +661,20 @@ def test_a_framework_says_it_word_for_word(words: str) -> None:
     assert any(one.startswith(title.removesuffix(" …")) for one in heard), heard
 
 
+@pytest.mark.parametrize(
+    ("automatic", "inside", "asked"),
+    [(True, {}, 3), (False, {}, 0), (True, {"monitor": "loss_val", "strict": False}, 0)],
+)
+def test_when_lightning_never_asks_a_plateau_rule(
+    automatic: bool, inside: dict[str, Any], asked: int
+) -> None:
+    module = lightning_module(returning(ReduceLROnPlateau, **{"monitor": "val_loss", **inside}))
+    module.automatic_optimization = automatic
+    module.on_train_epoch_end = lambda: module.log("val_loss", 1.0)
+    trainer = fit(module)
+    assert trainer.lr_scheduler_configs[0].scheduler.last_epoch == asked
+
+
 def test_lightning_says_nothing_of_a_schedule_in_steps_that_it_steps_per_epoch() -> None:
     heard = lightning_says(returning(lambda o: LambdaLR(o, lambda t: 1 - t / 10)))
     assert not any("interval" in one or "scheduler" in one for one in heard), heard

@@ -165,6 +165,24 @@ QUERIES = {
     "accuracy jumps when learning rate drops": (BROKEN,),
     "gradient accumulation scheduler": (BROKEN, f"{STEPS}/index", f"{STEPS}/which-step"),
     "training loss drops at each epoch": (BROKEN,),
+    # Questions, as they are typed.
+    "HF Trainer: my lr goes to 0 too early with gradient accumulation": (FRAMEWORKS,),
+    "learning rate goes to 0 too early": (BROKEN,),
+    "lr goes to 0 too early": (BROKEN,),
+    "NaN after warmup": (BROKEN,),
+    "OneCycleLR ValueError: Tried to step": (BROKEN, MUSEUM),
+    "Tried to step": (BROKEN, MUSEUM),
+    "LoRA vs full fine-tuning": (f"{FINDING}/start-here", KINDS),
+    "ReduceLROnPlateau never triggers": (BROKEN,),
+    "ReduceLROnPlateau never triggers in Lightning": (BROKEN,),
+    "resume training with cosine schedule for more epochs": (f"{BEYOND}/index",),
+    "should I use linear or sqrt scaling when I double the batch size": (f"{FINDING}/start-here",),
+    "linear or sqrt scaling": (f"{STEPS}/index", f"{STEPS}/batch-and-rate"),
+    "double the batch size": (f"{FINDING}/start-here", f"{STEPS}/batch-and-rate"),
+    "do I need warmup": (WHICH,),
+    "do I need warmup for a small CNN with SGD": (WHICH,),
+    "EMA evaluates worse than model": (f"{BEYOND}/averages", f"{BEYOND}/index"),
+    "muon learning rate vs adamw": (f"{FINDING}/start-here", KINDS),
 }
 
 
