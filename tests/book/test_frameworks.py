@@ -437,6 +437,34 @@ def test_two_real_processes_use_the_rates_of_the_page_and_of_the_calculator() ->
     assert first["page, timm"] == pytest.approx(expected, abs=1e-15)
 
 
+def test_accelerates_processes_do_not_hang_with_several_threads(tmp_path: Path) -> None:
+    """They are forked: if they use more than one thread, they wait for threads that don't exist."""
+    cells = json.loads((CHAPTER / "in-your-framework.ipynb").read_text(encoding="utf-8"))["cells"]
+    (tools,) = [cell for cell in cells if "def in_two_processes" in "".join(cell["source"])]
+    script = tmp_path / "forks.py"
+    script.write_text(f"""import json, os, tempfile, torch
+from functools import partial
+from pathlib import Path
+
+{"".join(tools["source"])}
+
+def step():
+    from accelerate import Accelerator
+    layer = Accelerator(cpu=True).prepare(torch.nn.Linear(512, 512))
+    layer(torch.ones(512, 512)).sum().backward()
+    return [0.1]
+
+torch.set_num_threads(2)
+torch.ones(512, 512) @ torch.ones(512, 512)
+print(in_two_processes(step))
+""")
+    several = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    result = subprocess.run(
+        [sys.executable, script], env=several, capture_output=True, text=True, timeout=120
+    )
+    assert result.stdout.endswith("[0.1]\n"), result.stderr
+
+
 # --- The checkup inside the frameworks' loops ---------------------------------------------------
 
 
