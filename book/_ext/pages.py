@@ -25,7 +25,7 @@ SETTING = re.compile(r"#explorer-(?P<name>[\w-]+?)\?")
 WORDS = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[._])(?=\w)")
 CHAPTER = re.compile(r"chapters/\d\d-[\w-]+/index")
 # A cell that trains, steps or draws is more than a report, however long its claim is.
-EXPERIMENT = re.compile(r"torch|optimizer|scheduler|\bfit|show\(")
+EXPERIMENT = re.compile(r"torch\.|optimizer\.|scheduler\.|random\.|\bfit|\brun\(|show\(")
 LONG_REPORT = 16  # lines
 
 
