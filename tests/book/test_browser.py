@@ -708,7 +708,7 @@ def test_in_jupyterlab_a_key_moves_the_slider_and_the_browser_trains(
     page.keyboard.press("ArrowRight")
     expect(summary).to_contain_text("Rate 0.112, cosine", timeout=60_000)
     expect(summary).to_contain_text("after 68 steps the validation error is")
-    expect(page.locator(".lr-live .lr-notes")).to_contain_text("no server and no kernel")
+    expect(page.locator(".lr-live .lr-notes")).to_contain_text("no server and no Jupyter kernel")
     page.close()
 
 

@@ -112,6 +112,8 @@ function optimizerCode(s) {
   return { named, options };
 }
 
+const clipping = (norm) => ["", "    def clip(*_):", `        torch.nn.utils.clip_grad_norm_(model.parameters(), ${norm})`, "", "    optimizer.register_step_pre_hook(clip)"];
+
 function python(s) {
   const { names, text } = lrlibSchedule(scheduleOf(s));
   const { named, options } = optimizerCode(s);
@@ -120,10 +122,11 @@ function python(s) {
   const seeds = first ? `range(${first}, ${first + s.seeds})` : `range(${s.seeds})`;
   const clipped = s.clip !== "none";
   const rule = s.schedule === "plateau" ? `PlateauRule(factor=${s.factor}, patience=${s.patience})` : "";
-  const book = [...names, ...(rule ? ["PlateauRule"] : []), ...(clipped && s.keep < 1 ? ["LRDropout"] : [])].sort();
-  const lab = [...(clipped ? ["fit", "seeded"] : ["Run", "fit_many"]), "load", "mlp", ...(s.noisy ? ["with_random_labels"] : [])].sort();
+  const alone = clipped || rule !== ""; // what `fit_many` doesn't do
+  const book = [...names, ...(rule ? ["PlateauRule"] : []), ...(alone && s.keep < 1 ? ["LRDropout"] : [])].sort();
+  const lab = [...(alone ? ["fit", "seeded"] : ["Run", "fit_many"]), "load", "mlp", ...(s.noisy ? ["with_random_labels"] : [])].sort();
   const start = [
-    ...(clipped ? ["import numpy as np"] : options.length ? ["from functools import partial", ""] : []),
+    ...(alone ? ["import numpy as np"] : options.length ? ["from functools import partial", ""] : []),
     "import torch",
     `from lrlib import ${book.join(", ")}`,
     `from lrlib.lab import ${lab.join(", ")}`,
@@ -132,7 +135,7 @@ function python(s) {
     `schedule = ${text}`,
     ...(rule ? [`rule = ${rule}`] : []),
   ];
-  const run = [`schedule, base_lr=${s.rate}, seed=seed`, ...(rule ? ["plateau=rule"] : []), ...(s.keep < 1 ? [`keep=${s.keep}`] : [])].join(", ");
+  const run = [`schedule, base_lr=${s.rate}, seed=seed`, ...(s.keep < 1 ? [`keep=${s.keep}`] : [])].join(", ");
   const many = [
     `runs = [Run(${run}) for seed in ${seeds}]`,
     "result = fit_many(",
@@ -151,11 +154,7 @@ function python(s) {
     "def train(seed):",
     `    model = seeded(lambda: ${network}, seed).to(data.train.y.device)`,
     `    optimizer = torch.optim.${named}(${["model.parameters()", `lr=${s.rate}`, ...options].join(", ")})`,
-    "",
-    "    def clip(*_):",
-    `        torch.nn.utils.clip_grad_norm_(model.parameters(), ${s.clip})`,
-    "",
-    "    optimizer.register_step_pre_hook(clip)",
+    ...(clipped ? clipping(s.clip) : []),
     ...(s.keep < 1 ? [`    optimizer = LRDropout(optimizer, ${s.keep}, torch.Generator().manual_seed(seed))`] : []),
     "    history = fit(",
     "        model,",
@@ -172,7 +171,7 @@ function python(s) {
     "",
     `accuracy = np.array([train(seed) for seed in ${seeds}])`,
   ];
-  return [...start, ...(clipped ? single : many), 'print(f"Validation error: {100 * (1 - accuracy).mean():.2f} %")'].join("\n");
+  return [...start, ...(alone ? single : many), 'print(f"Validation error: {100 * (1 - accuracy).mean():.2f} %")'].join("\n");
 }
 
 // The program as a notebook, with the book's setup cell: Jupyter, Colab and others open it.
