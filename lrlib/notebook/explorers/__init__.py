@@ -1,4 +1,4 @@
-"""Interactive figures, one per chapter, for Jupyter and the website.
+"""Interactive figures for Jupyter and the website: those of the chapters, and the playground.
 
 An explorer is one ES module without dependencies. Its formulas are JavaScript, and the tests hold
 them equal to lrlib's and torch's. `first-look` and `playground` train networks, in the browser also
