@@ -239,8 +239,8 @@ def forest(
     """A row for each verdict: the difference, its interval, every unit as a dot; and alt text.
 
     What was compared stands above its row, so that the data have the whole width. The gray boxes
-    are ±`margin`. `unit` labels the axis; `scale` is 100 for shares in points. Budgets are epochs,
-    and are named if there are several.
+    are ±`margin`. The axis reads "difference in" `unit`; `scale` is 100 for shares in points.
+    Budgets are epochs, and are named if there are several.
     """
     result, axes = figure(figsize=(5.6, 1.5 + 0.43 * len(verdicts)))
     colors = (CYCLE[2], CYCLE[1], CYCLE[0], CYCLE[6])
@@ -263,7 +263,7 @@ def forest(
     axes.tick_params(axis="y", length=0, pad=0)
     axes.spines.left.set_visible(False)
     axes.grid(False)
-    axes.set(xlabel=unit, title=title, ylim=(-0.4, len(rows) - 0.25))
+    axes.set(xlabel=f"difference in {unit}", title=title, ylim=(-0.4, len(rows) - 0.25))
     for verdict in (name for name in VERDICTS if name in {one.verdict for one in verdicts}):
         color, marker = looks[verdict]
         axes.plot([], [], marker, color=color, label=verdict)

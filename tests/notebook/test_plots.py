@@ -148,6 +148,7 @@ def test_a_forest_names_each_row_above_its_interval() -> None:
     fig, alt = plots.forest(rows, 0.1, "points", title="Four rows")
     assert alt.startswith("Differences in points, with 95 % intervals. a long name 0 − base")
     axes = fig.axes[0]
+    assert axes.get_xlabel() == "difference in points"
     fig.draw_without_rendering()
     names = [text for text in axes.get_yticklabels() if text.get_text()]
     assert [name.get_text()[-8] for name in names] == list("3210")
