@@ -27,6 +27,7 @@ CHAPTER = re.compile(r"chapters/\d\d-[\w-]+/index")
 # A cell that trains, steps or draws is more than a report, however long its claim is.
 EXPERIMENT = re.compile(r"torch\.|optimizer\.|scheduler\.|random\.|\bfit|\brun\(|show\(")
 LONG_REPORT = 16  # lines
+SCREEN = 40  # lines
 
 
 class LinkToSetting(Transform):  # type: ignore[misc]
@@ -50,8 +51,8 @@ def fold_code(app: Sphinx, doctree: nodes.document) -> None:
         if cell.get("nb_element") != "cell_code_source":
             continue
         source = cell.astext()
-        tools = "tag_tools" in cell.parent["classes"]
-        what = "Show the tools" if tools else plumbing(source)
+        tags = {one.removeprefix("tag_") for one in cell.parent["classes"]}
+        what = "Show the tools" if "tools" in tags else plumbing(source, "recorded" in tags)
         if what and (lines := source.count("\n") + 1) >= 4:
             summary = f"<summary>{what} ({lines} lines)</summary>"
             opening = nodes.raw("", f'<details class="code-fold">{summary}', format="html")
@@ -69,12 +70,14 @@ def break_names(app: Sphinx, doctree: nodes.document) -> None:
             name += [node for part in parts for node in part][1:]
 
 
-def plumbing(source: str) -> str | None:
+def plumbing(source: str, recorded: bool = False) -> str | None:
     """What a reader of the idea may skip: setup, imports, the drawing of a figure, a long report.
 
     A cell that defines a function says more than how a figure is drawn, so it isn't. One of helpers
     that a notebook's text has described gets the tag `tools`, and is folded as well. A report turns
-    results that exist into a table or a claim; the sentence that it prints stays in view.
+    results that exist into a table or a claim; the sentence that it prints stays in view. So does
+    what a cell longer than a screen gives; its code stays only if it is a program for a reader's
+    script, or a loop that trains here.
     """
     if source.startswith("# Setup"):
         return "Show the setup"
@@ -87,14 +90,19 @@ def plumbing(source: str) -> str | None:
         return "Show the imports"
     if len(rest) <= 2 and rest[0].startswith("data = load("):
         return "Show the imports and the data"
+    lines = source.count("\n") + 1
+    lesson = "# In a script" in source or (".backward()" in source and not recorded)
+    long = lines > SCREEN and not lesson
     match body[-1]:
         case ast.Expr(value=ast.Call(func=ast.Name(id="show"))):
             defines = any(isinstance(one, ast.FunctionDef | ast.ClassDef) for one in body)
-            return None if defines else "Show the code of this figure"
+            return "Show the code of this figure" if long or not defines else None
         case ast.Expr(value=ast.Call(func=ast.Name(id="claim" | "table" as what))):
             reports = "measured(" in source and not EXPERIMENT.search(source)
-            if reports and source.count("\n") + 1 >= LONG_REPORT:
+            if long or (reports and lines >= LONG_REPORT):
                 return f"Show the code of this {what}"
+    if long:
+        return "Show the recorded experiment" if recorded else "Show the code"
     return None
 
 

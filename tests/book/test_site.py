@@ -250,6 +250,8 @@ def test_figures_are_seen_and_their_code_can_be_opened(pages) -> None:
 
 REPORT = "x = known[0]\n" + "\n" * 14 + "claim('small', x < 1, measured(x))"
 
+LONG = "x = 1" + "\n3" * 40
+
 
 @pytest.mark.parametrize(
     ("source", "what"),
@@ -266,10 +268,22 @@ REPORT = "x = known[0]\n" + "\n" * 14 + "claim('small', x < 1, measured(x))"
         (REPORT, "Show the code of this claim"),
         (REPORT.replace("\n\n", "\n"), None),
         (REPORT.replace("x = ", "x = torch."), None),
+        (LONG, "Show the code"),
+        (LONG.removesuffix("\n3"), None),
+        (f"{LONG}\nloss.backward()", None),
+        (f"{LONG}\nclaim('x', True)", "Show the code of this claim"),
+        (f"def draw():\n    pass\n\n\n{LONG}\nshow(fig)", "Show the code of this figure"),
     ],
 )
 def test_only_plumbing_is_folded(source: str, what: str | None) -> None:
     assert plumbing(source) == what
+
+
+def test_a_long_recorded_experiment_is_folded_with_its_loop() -> None:
+    loop = f"{LONG}\nloss.backward()"
+    assert plumbing(loop, recorded=True) == "Show the recorded experiment"
+    assert plumbing("loss.backward()", recorded=True) is None
+    assert plumbing(f"# In a script: import torch\n{loop}", recorded=True) is None
 
 
 def test_the_reference_shows_plain_types(pages) -> None:
