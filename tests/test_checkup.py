@@ -782,7 +782,7 @@ ERRORS: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (
         lambda: examine(S.ReduceLROnPlateau, 5, metric=[1.0]),
         ValueError,
-        "examine(metric=[1.0]): metric must be of 5 values, one per step",
+        "examine(metric=[1.0]): metric must be 5 values, one per step",
     ),
 ]
 
