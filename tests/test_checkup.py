@@ -803,7 +803,7 @@ def test_an_argument_that_is_wrong_is_named(call: Any, error: Any, message: str)
 def test_a_generator_as_model_and_an_unknown_rule_are_named() -> None:
     with pytest.raises(TypeError, match=r"model=<generator .*: model must be a torch module, not"):
         examine(cosine, 5, sgd(), model=network().parameters())
-    with pytest.raises(ValueError, match=r"ignore='ends_high'\): ignore must be among raises, "):
+    with pytest.raises(ValueError, match=r"ignore='ends_high'\): ignore must be one of raises, "):
         examine(cosine, 5, ignore=["ends_high"])
 
 

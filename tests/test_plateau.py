@@ -136,7 +136,7 @@ def test_a_bad_field_is_named_with_its_value_and_its_rule(name, value, error, ru
 
 
 BAD = {
-    "PlateauRule().start(-1)": "ValueError: start(lr=-1): lr must be finite numbers",
+    "PlateauRule().start(-1)": "ValueError: start(lr=-1): lr must be finite numbers of at least 0",
     "PlateauRule(min_lr=[-0.2])": (
         "ValueError: PlateauRule(min_lr=-0.2): min_lr must be a finite number of at least 0"
     ),
