@@ -35,7 +35,7 @@ def _examine(words: Sequence[str]) -> int:
     add("--steps", type=int, required=True, metavar="N", help="scheduler steps in the whole run")
     add("--lr", type=float, nargs="+", metavar="RATE", help="the rate of each parameter group")
     add("--steps-per-epoch", type=int, metavar="N", help="adds the rules about epochs")
-    add("--ignore", nargs="+", default=[], metavar="RULE", help="rules that are silent")
+    add("--ignore", nargs="+", default=[], metavar="RULE", help="rules that are not applied")
     given = parser.parse_args(words)
     module, _, name = given.function.partition(":")
     sys.path.insert(0, "")

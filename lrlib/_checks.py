@@ -1,7 +1,7 @@
-"""Argument checks, one voice: `StepDecay(step_size=0): step_size must be a positive integer`.
+"""Argument checks, all in one form: `StepDecay(step_size=0): step_size must be a positive integer`.
 
-A check takes (owner, name, value) and returns the value, or raises the error that says what was
-due. As part of a type it checks a dataclass's field: `step_size: Count` (see `Checked`).
+A check takes (owner, name, value) and returns the value, or raises an error that says what is
+allowed. As part of a type it checks a dataclass's field: `step_size: Count` (see `Checked`).
 """
 
 from __future__ import annotations
@@ -106,7 +106,8 @@ def each(check: Check, least: int = 0, rule: str = "a sequence") -> Check:
     def checked(owner: str, name: str, value: Any) -> tuple[Any, ...]:
         found = items(owner, name, value, rule)
         if len(found) < least:
-            raise refuse(owner, name, value, f"a sequence of at least {least}")
+            items_due = f"{least} item{'s' * (least > 1)}"
+            raise refuse(owner, name, value, f"a sequence of at least {items_due}")
         return tuple(check(owner, name, item) for item in found)
 
     return checked

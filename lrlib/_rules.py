@@ -48,7 +48,10 @@ RULES: dict[str, tuple[int | str, str]] = {
     "stepped-too-often": (2, "step the scheduler only if the optimizer took a step"),
     "stepped-too-seldom": (HAND, "call scheduler.step() once per step, or once per epoch"),
     "never-stepped": (HAND, "call scheduler.step() after each optimizer step, or each epoch"),
-    "last-lr-differs": (36, "build both, load both states; put changes by hand in the schedule"),
+    "last-lr-differs": (
+        36,
+        "build both, then load both; change rates in the schedule, not by hand",
+    ),
     "off-schedule": (37, "after loading, write the schedule's rate into the optimizer"),
     "saves-an-object": (38, "pass a function: LambdaLR(optimizer, lambda t: schedule(t))"),
     "milestones-unsorted": (20, "sort the milestones"),
@@ -60,11 +63,11 @@ RULES: dict[str, tuple[int | str, str]] = {
     "plateau-nan": (32, "stop the run when the metric isn't finite"),
     "plateau-frozen": (33, "set eps=0, and min_lr to the lowest rate that you want"),
 }
-# What some sound runs do as well: a look is enough.
+# What some sound runs do as well: notes.
 NOTES: dict[str, tuple[int | str, str]] = {
-    "ends-high": (21, "if it was meant to decay to 0, check the length; constant tails are fine"),
+    "ends-high": (21, "if the rate should decay to 0, check the length; a constant end is fine"),
     "never-changes": (29, "check the milestones and lengths; a constant rate is fine"),
-    "first-rate-zero": (SYMPTOMS, "start the warmup at 1/n; if a step is an epoch, one is lost"),
+    "first-rate-zero": (SYMPTOMS, "start the warmup at 1/n; else a step or epoch is lost"),
     "past-the-end": (8, "don't call scheduler.step() after the last step"),
     "not-at-start": (4, "build a new scheduler, unless you resume"),
     "constant-group": (GROUPS, "check its rate; a group that is held constant is fine"),
@@ -152,14 +155,14 @@ def against_optimizer(scheduler: Any, before: Sequence[Any], rates: Rates) -> It
     for i, lr in enumerate(lrs):
         flat = [j for j in range(i) if lrs[j] != lr and (rates[:, i] == rates[:, j]).all()]
         if flat and peaks[i] > 0:
-            words = f"groups {flat[0]} and {i} were given different rates, and get the same"
+            words = f"groups {flat[0]} and {i} were given different rates, and get the same rate"
             yield "flattened", 0, words
             return
     for i, (lr, old, new) in enumerate(zip(lrs, before, groups, strict=True)):
         initial = float(new["initial_lr"]) if "initial_lr" in new else lr
         if "initial_lr" in old:
             if lr != float(old["initial_lr"]) and not close(rates[0, i], lr):
-                words = f"an earlier scheduler left {lr:.4g}; building this one made it "
+                words = f"an earlier scheduler left the rate {lr:.4g}; building this one made it "
                 yield "used-before", 0, f"{words}{rates[0, i]:.4g}"
         # A tenth, since the schedule's peak may lie between two steps.
         elif not close(initial, lr) and abs(peaks[i] - lr) > lr / 10:
@@ -220,7 +223,11 @@ def plateau(scheduler: Any, metrics: Sequence[float], rates: Rates) -> Iterator[
         yield "plateau-nan", bad[0], f"the metric is {metrics[bad[0]]}, which counts as a bad epoch"
     best = float(scheduler.best)
     if isfinite(best) and best < 0 and scheduler.threshold_mode == "rel":
-        yield "plateau-negative", None, f"best is {best:g}: nothing counts as worse than that"
+        yield (
+            "plateau-negative",
+            None,
+            f"best is {best:g}: a slightly worse metric counts as better",
+        )
     worse = np.diff(metrics) * (1 if scheduler.mode == "min" else -1)
     if not bad and len(worse) > 1 and (worse > 0).all() and rates[-1].max() < rates[0].max():
         words = "the metric gets worse all the time, and the rate fell"
@@ -264,7 +271,7 @@ def any_rates(rates: Rates, after: Sequence[float]) -> Iterator[Seen]:
             yield rule, step, f"the rate is {every[step, group]:.4g}"
     zeros = int((rates > 0).any(1).argmax()) if (rates > 0).any() else len(rates)
     if zeros == 1 < len(rates):
-        yield "first-rate-zero", 0, "the rate of the first step is 0, so it changes nothing"
+        yield "first-rate-zero", 0, "the rate of the first step is 0, so this step is lost"
     elif zeros:
         yield "starts-at-zero", 0, f"the rate is 0 in the first {zeros} steps"
 

@@ -1,7 +1,7 @@
 """The checkup: what is wrong with a scheduler, before a run (`examine`) and during it (`watch`).
 
-Both compare the rates that an optimizer uses, and the calls of `step`, with a list of rules. If
-some sound runs do the same, it is a note, not a finding. Nothing of the run is changed.
+Both compare the rates that an optimizer uses, and the calls of `step`, with a list of rules. What
+some sound runs also do is reported as a note, not as a finding. Nothing of the run is changed.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ class Finding:
 class Report:
     """The outcome of a checkup; `print` it, or read `findings`, which is empty if all is sound.
 
-    notes: right in some runs, worth a look. rates: as they were used, shape [steps, groups].
+    notes: what is right in some runs, and worth a look. rates: those that were used, shape [steps,
+    groups].
     """
 
     subject: str
@@ -87,8 +88,8 @@ def examine(
 ) -> Report:
     """Simulates `steps` steps of the usual loop, and reports what is wrong with the scheduler.
 
-    `make_scheduler` gets a stand-in with the groups and options of `optimizer` (without one: a
-    single group at 0.1), so that the real one isn't touched. `metric`, a value per step or a
+    `make_scheduler` gets a stand-in with the groups and options of `optimizer` (by default, a
+    single group at 0.1), so that your optimizer isn't changed. `metric`, a value per step or a
     function of the step, is for `ReduceLROnPlateau`. `steps_per_epoch` and `model` add rules about
     epochs and about weights; `ignore` names rules that are not applied.
 
@@ -110,7 +111,7 @@ def examine(
         raise _checks.refuse("examine", "metric", metric, rule)
     metrics = [metric(t) for t in range(steps)] if callable(metric) else list(metric or [])
     if plateau and len(metrics) < steps:
-        raise _checks.refuse("examine", "metric", metric, f"of {steps} values, one per step")
+        raise _checks.refuse("examine", "metric", metric, f"{steps} values, one per step")
     report = Report(type(scheduler).__name__, tuple(ignore))
     report._add(_rules.weights(given, model))
     report._add(_rules.at_start(scheduler, stand_in))
@@ -150,9 +151,10 @@ def watch(
 ) -> Iterator[Report]:
     """Watches a real run inside `with`; the report is complete when the block ends.
 
-    `scheduler` is one, or a list if several change the same optimizer. With `steps`, the length of
-    the whole run, the rules about its end apply as well. Watch at least an epoch if the scheduler
-    steps once per epoch. Nothing is wrapped: a hook reads the rates before each optimizer step.
+    `scheduler` is one scheduler, or a list if several change the same optimizer. With `steps`, the
+    length of the whole run, the rules about its end apply as well. Watch at least an epoch if the
+    scheduler steps once per epoch. Nothing is wrapped: a hook reads the rates before each optimizer
+    step.
 
     >>> sgd = torch.optim.SGD([torch.zeros(1)], lr=0.1)
     >>> decay = torch.optim.lr_scheduler.ExponentialLR(sgd, 0.9)
@@ -238,7 +240,7 @@ def _arguments(
         raise _checks.refuse(owner, "model", type(model).__name__, "given with its optimizer")
     for rule in _checks.items(owner, "ignore", ignore, "a sequence of rules"):
         if rule not in _rules.RULES:
-            raise _checks.refuse(owner, "ignore", rule, f"among {', '.join(_rules.RULES)}")
+            raise _checks.refuse(owner, "ignore", rule, f"one of {', '.join(_rules.RULES)}")
     return inner
 
 

@@ -68,13 +68,14 @@ def range_test(
     changes and that have a `state_dict`, such as the GradScaler, belong in `restore`.
 
     The test stops early if the loss isn't finite, or if the smoothed loss (an average with the
-    weight `smoothing` on the past) is above its first value and exceeds its lowest value by more
-    than `diverged` − 1 times its size: for positive losses, if it is `diverged` times the lowest.
+    weight `smoothing` on the past) is above its first value, and also above its lowest value by
+    more than (`diverged` − 1) times the size of this lowest value. For positive losses, the second
+    condition means: it is more than `diverged` times the lowest.
 
     A model in evaluation mode is put in training mode. Weights, buffers, gradients, modes, the
     optimizer's state and the random state of torch, numpy and Python are what they were before,
-    also after an error or Ctrl-C. An iterator doesn't get its batches back; a
-    loader starts again.
+    even after an error or Ctrl-C. If `batches` is an iterator, the batches that the test took from
+    it are gone; a loader starts again.
 
     Raises ValueError if a scheduler has been made for the optimizer, if the rate is changed during
     a step, if the first loss isn't finite, or if `batches` is an iterator that ends too early.
@@ -105,7 +106,7 @@ def range_test(
         )
     base = current_lrs(optimizer)
     if base[0] == 0:
-        raise ValueError(f"{owner}(optimizer): the first group's rate is 0, which has no ratios")
+        raise ValueError(f"{owner}(optimizer): the first group's rate is 0; give it a rate above 0")
 
     def plain(batch: Any) -> Tensor:
         assert loss is not None
@@ -129,8 +130,8 @@ def range_test(
             value = float(result.detach() if isinstance(result, Tensor) else result)
             if current_lrs(optimizer) != wanted:
                 raise ValueError(
-                    f"{owner}(step): it changed the rates from {wanted} to "
-                    f"{current_lrs(optimizer)}; leave the scheduler out of it"
+                    f"{owner}(step): step changed the rates from {wanted} to "
+                    f"{current_lrs(optimizer)}; don't step a scheduler in it"
                 )
             if not math.isfinite(value):
                 stop = "not finite"
@@ -156,7 +157,7 @@ def _again(batches: Iterable[Any], steps: int) -> Iterator[Any]:
             seen += 1
             yield batch
     raise ValueError(
-        f"range_test(batches): it ended after {seen} of {steps} batches and can't start again; "
+        f"range_test(batches): batches ended after {seen} of {steps} and can't start again; "
         "pass the loader itself, not an iterator over it, or take fewer `steps`"
     )
 
@@ -250,14 +251,14 @@ def last_clear_fall(test: RangeTest) -> float:
 def _curve(reading: str, test: RangeTest) -> tuple[Curve, Curve]:
     """Rates and smoothed losses without the first tenth and the last five, as fastai reads them.
 
-    The first smoothed losses are averages of a few; the last five belong to the explosion.
+    The first smoothed losses are averages of few losses; the last five belong to the divergence.
     """
     _checks.instance(reading, "test", test, kind=RangeTest, rule="the result of range_test")
     count = len(test.rates)
     rates, loss = test.rates[count // 10 : -5], test.smoothed[count // 10 : -5]
     if len(rates) < 10 or loss.argmin() == 0:
         raise ValueError(
-            f"{reading}(test): there is no fall to read in {count} steps from {test.rates[0]:.3g} "
-            f"to {test.rates[-1]:.3g}; start lower, or take more steps"
+            f"{reading}(test): the loss doesn't fall in {count} steps from {test.rates[0]:.3g} "
+            f"to {test.rates[-1]:.3g}; set `lowest` lower, or take more `steps`"
         )
     return rates, loss

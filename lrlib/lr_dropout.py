@@ -2,7 +2,7 @@
 
 The inner optimizer takes its step as always, so that its state sees the whole gradient. Then the
 dropped coordinates are restored to their old values, to the last bit. Nothing is rescaled, unless
-it is asked for. With masks of blocks, one coin decides for a whole parameter tensor.
+it is asked for. With masks of blocks, one random draw decides for a whole parameter tensor.
 
 Step hooks on the inner optimizer would be shorter. But `copy.deepcopy` and `pickle` silently
 drop an optimizer's hooks, and the copy would train without dropout.
@@ -41,16 +41,16 @@ class LRDropout(Optimizer):
 
     Each coordinate keeps its update with probability `keep`, drawn anew at every step; a parameter
     group may have its own `keep`. This is an optimizer itself: schedulers, closures, `GradScaler`,
-    `state_dict`, `copy` and `pickle` work on it, and `inner` is the one that it was given. A weight
-    decay that the inner optimizer applies to the weights is a part of the update.
+    `state_dict`, `copy` and `pickle` work on it. `inner` is the optimizer that it was given. A
+    weight decay that the inner optimizer applies to the weights is a part of the update.
 
-    With `blocks` there is one coin for each parameter tensor and step, and with `rescale` the
-    updates that are kept are multiplied by 1/keep, so that the mean step is that of the inner
-    optimizer. Both together are SkipUpdate (Joo et al., 2026). A group that must not be masked,
-    such as the embeddings, has a `keep` of 1.
+    With `blocks`, one random draw for each parameter tensor and step decides about the whole
+    tensor. With `rescale`, the updates that are kept are multiplied by 1/keep, so that the mean
+    step is that of the inner optimizer. Both together are SkipUpdate (Joo et al., 2026). A group
+    that must not be masked, such as the embeddings, has a `keep` of 1.
 
-    The masks come from `generator`, or from one of its own that is seeded with
-    `torch.initial_seed()`; other random numbers are neither used nor disturbed. The generator's
+    The masks come from `generator`, or from a generator of this optimizer that is seeded with
+    `torch.initial_seed()`. So the masks don't change any other random numbers. The generator's
     state is in the `state_dict`.
 
     Raises TypeError for LBFGS, which needs the weights to be where its line search has put them.
@@ -83,8 +83,8 @@ class LRDropout(Optimizer):
         rescale: bool = False,
     ) -> None:
         if not isinstance(optimizer, Optimizer) or isinstance(optimizer, LBFGS | LRDropout):
-            rule = "a torch optimizer; not LBFGS, whose line search relies on having gone where it "
-            rule += "meant to, and not LRDropout again, since one mask is enough"
+            rule = "a torch optimizer; not LBFGS, whose line search needs the weights where it put "
+            rule += "them, and not LRDropout again, since one mask is enough"
             raise _checks.refuse("LRDropout", "optimizer", type(optimizer), rule, TypeError)
         kind, rule = torch.Generator | None, "a torch.Generator"
         _checks.instance("LRDropout", "generator", generator, kind=kind, rule=rule)

@@ -52,12 +52,12 @@ def match_names(owner: str, names: Iterable[str], patterns: Mapping[str, Any]) -
 
 
 def by_name(model: nn.Module, patterns: Mapping[str, Options]) -> list[Group]:
-    """One group for each pattern on parameter names, in order: the first that matches wins.
+    """One group for each pattern; a parameter goes to the first pattern that matches its name.
 
     A pattern's value is its rate, or a dict of optimizer options (`lr`, `weight_decay`, …).
     Parameters that don't require a gradient are left out.
 
-    Raises ValueError for a parameter that no pattern matches, and for a pattern that gets none.
+    Raises ValueError for a parameter without a pattern, and for a pattern without a parameter.
 
     >>> model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
     >>> groups = by_name(model, {"2.*": 1e-2, "*": 1e-3})
@@ -73,16 +73,18 @@ def by_name(model: nn.Module, patterns: Mapping[str, Options]) -> list[Group]:
 
 
 def kinds(model: nn.Module, head: str | None = None) -> dict[str, str]:
-    """The kind of each parameter, by its name; frozen parameters too. A tied one has one name.
+    """The kind of each parameter, trainable or frozen, by its name (its first, if it is tied).
 
     "head": the weight of the output layer, whose name `head` gives. "embeddings": the table of an
-    `nn.Embedding`. "positions": class tokens and positions: a tensor [1, …, width] that is no
-    convolution's, or one whose name has `pos`, `posemb`, `position…` or `wpe` between underscores.
+    `nn.Embedding`. "positions": class tokens and positions, which are tensors [1, …, width]
+    outside of convolutions, or tensors whose name has `pos`, `posemb`, `position…` or `wpe` between
+    underscores.
     "vectors": biases, the scales of norms, and all others with at most one dimension. Of the rest,
     "matrices" have two dimensions, and "kernels" more (convolutions). An embedding that is tied to
-    the head is an embedding. The parts of a parametrized weight have the kind of its layer's.
+    the head is an embedding. The parts of a parametrized weight count as weights of
+    their layer.
 
-    Raises ValueError if `head` names no layer, or one without a weight of its own.
+    Raises ValueError if `head` is not the name of a layer that has a weight of its own.
 
     >>> model = nn.Sequential(nn.Embedding(7, 4), nn.LayerNorm(4), nn.Linear(4, 4), nn.Linear(4, 7))
     >>> [(name, kind) for name, kind in kinds(model, head="3").items() if kind != "vectors"]
@@ -125,13 +127,14 @@ def kinds(model: nn.Module, head: str | None = None) -> dict[str, str]:
 def by_kind(
     model: nn.Module, options: Mapping[str, Options], head: str | None = None
 ) -> list[Group]:
-    """One group for each kind of parameter, as `kinds` has them; "*" stands for the rest.
+    """One group for each kind of parameter (see `kinds`); "*" stands for all other kinds.
 
-    An option's value is its rate, or a dict of optimizer options (`lr`, `weight_decay`, …). `head`
-    is the name of the output layer; without it, the output layer is a matrix like others.
-    Parameters that don't require a gradient are left out.
+    The value for a kind is its rate, or a dict of optimizer options (`lr`, `weight_decay`, …).
+    `head` is the name of the output layer; without it, the weight of the output layer is one of the
+    matrices. Parameters that don't require a gradient are left out.
 
-    Raises ValueError if the model has a kind that `options` doesn't have, or the other way round.
+    Raises ValueError if the model has a kind that `options` doesn't have, or `options` one that the
+    model doesn't have.
 
     >>> model = nn.Sequential(nn.Embedding(7, 4), nn.LayerNorm(4), nn.Linear(4, 4), nn.Linear(4, 7))
     >>> groups = by_kind(model, {"matrices": 0.02, "*": 3e-4}, head="3")
@@ -140,13 +143,14 @@ def by_kind(
     """
     named = _trainable("by_kind", model)
     if not isinstance(options, Mapping) or not options or not {*options} <= {*KINDS, "*"}:
-        rule = f"a dict to rates from {', '.join(KINDS)} or '*' (all that are left)"
+        rule = f"a dict to rates; its keys may be {', '.join(KINDS)}, and '*' for all the others"
         raise _checks.refuse("by_kind", "options", options, rule, TypeError)
     kind = {name: one for name, one in kinds(model, head).items() if name in named}
     chosen = {name: one if one in options else "*" for name, one in kind.items()}
     missing = [f"{name} ({kind[name]})" for name in kind if chosen[name] not in options]
     if missing:
-        raise ValueError(f'by_kind: no option for {", ".join(missing)}; add its kind, or "*"')
+        what = f"no option for {', '.join(missing)}"
+        raise ValueError(f'by_kind: {what}; add the kind in brackets to options, or "*"')
     idle = [key for key in options if key not in chosen.values()]
     if idle:
         unnamed = '; give the name of the output layer: head="…"'
@@ -179,17 +183,18 @@ def _grouped(
 def layerwise_decay(
     model: nn.Module, lr: float, decay: float, layers: Sequence[str] | None = None
 ) -> list[Group]:
-    """A group per layer: `lr` for the last one, times `decay` for each layer below it.
+    """A group for each layer: the last has the rate `lr`, each layer below `decay` times as much.
 
     `layers` are name prefixes from input to output. By default they are the model's children that
-    have trainable parameters, in their order; but if the model has one stack of equal blocks, as
-    transformers have, they are its blocks: what is registered before the first block is the lowest
-    layer (embeddings, class token, positions), and what comes after the last is the highest (norm
-    and head). Howard and Ruder (2018) call it discriminative rates.
+    have trainable parameters, in their order. But if the model has one stack of equal blocks, as
+    transformers have, each block is a layer. Then everything that is registered before the first
+    block is the lowest layer (embeddings, class token, positions), and everything after the last
+    block is the highest layer (norm and head). Howard and Ruder (2018) call this method
+    discriminative rates.
 
     Raises ValueError if the default would find a single layer, or several stacks inside the
-    children, or a head (by its name) that is registered before the blocks: name the layers then. A
-    tied weight counts where its first name is.
+    children, or a head (by its name) that is registered before the blocks. Then give `layers`. A
+    tied weight belongs to the layer of its first name.
 
     >>> model = nn.Sequential(nn.Linear(64, 32), nn.Linear(32, 16), nn.Linear(16, 10))
     >>> groups = layerwise_decay(model, lr=0.1, decay=0.5)
@@ -213,13 +218,14 @@ def layerwise_decay(
 
 
 def _named_layers(named: Mapping[str, nn.Parameter], layers: Any) -> Layers:
-    """The layers with these prefixes; where two fit, a parameter belongs to the later one."""
-    prefixes = _checks.items("layerwise_decay", "layers", layers, "name prefixes, input to output")
+    """The layers with these prefixes; if two fit, a parameter belongs to the later one."""
+    due = "name prefixes from input to output"
+    prefixes = _checks.items("layerwise_decay", "layers", layers, due)
     left, found = dict(named), []
     for prefix in reversed(prefixes):
         mine = [name for name in left if _inside(name, prefix)]
         if not mine:
-            rule = f"prefixes of parameters; {prefix!r} has none of {', '.join(left)}"
+            rule = f"prefixes of parameter names; {prefix!r} is none of {', '.join(left)}"
             raise _checks.refuse("layerwise_decay", "layers", list(prefixes), rule)
         found.append((prefix, [left.pop(name) for name in mine]))
     if left:
@@ -277,12 +283,13 @@ def _inside(name: str, prefix: str) -> bool:
 def split_weight_decay(
     model: nn.Module, weight_decay: float, groups: Sequence[Group] | None = None
 ) -> list[Group]:
-    """Weight decay for all but the vectors and the positions, as `kinds` has them.
+    """Weight decay for all parameters except vectors and positions (see `kinds`).
 
-    Splits each of `groups` in two (by default, all trainable parameters are one). Biases, the
-    scales of norms, class tokens and positions don't decay. Embeddings of tokens do; `by_kind`
-    can give them a group of their own. Raises ValueError for a tensor that is no parameter of the
-    model.
+    Splits each group in two, one with and one without decay. `groups` are by default one group of
+    all trainable parameters. Biases, the
+    scales of norms, class tokens and positions don't decay. Embeddings of tokens decay; with
+    `by_kind` you can give them a group of their own. Raises ValueError for a tensor that is no
+    parameter of the model.
 
     >>> groups = split_weight_decay(nn.Linear(64, 10), weight_decay=0.01)
     >>> [(group["name"], group["weight_decay"], len(group["params"])) for group in groups]
@@ -314,10 +321,10 @@ def split_weight_decay(
 class GroupSummary:
     """A row of the audit: one parameter group.
 
-    group: its name, or its number if it has none; parameters: the names of its trainable
-    weights, "a = b" for one that two layers share; count: how many numbers these hold; lr,
-    weight_decay: None if the group has none of its own; frozen: the names of its frozen weights,
-    which wait in the group until they are trained.
+    group: its name, or its number if it has no name; parameters: the names of its trainable
+    weights, "a = b" for a weight that two layers share; count: how many numbers these weights hold;
+    lr, weight_decay: None if the group has none of its own; frozen: the names of its frozen
+    weights, which you may unfreeze later.
     """
 
     group: str
@@ -362,6 +369,7 @@ def summary(groups: Optimizer | Sequence[Group], model: nn.Module) -> list[Group
             if id(weight) in seen:
                 raise ValueError(
                     f"summary: {names[id(weight)]} is in group {seen[id(weight)]} and in group {i}"
+                    "; leave it in one group, once"
                 )
             seen[id(weight)] = i
         own = [weight for weight in group["params"] if weight.requires_grad]
@@ -382,7 +390,7 @@ def summary(groups: Optimizer | Sequence[Group], model: nn.Module) -> list[Group
 def _stranger(owner: str, group: int, weight: Any) -> Exception:
     return ValueError(
         f"{owner}: group {group} holds a tensor of shape {tuple(weight.shape)} that is no "
-        "parameter of the model"
+        "parameter of the model; build the groups from the parameters of this model"
     )
 
 

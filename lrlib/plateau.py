@@ -51,12 +51,13 @@ class PlateauRule(Checked):
     """When to lower the rate, and how far: the arguments of torch's `ReduceLROnPlateau`.
 
     An epoch is *bad* if its metric isn't better than the best so far by more than the threshold
-    (NaN is bad). After more than `patience` bad epochs in a row the rate is multiplied by
-    `factor`, but not below `min_lr` (one for all groups, or one each), and not at all if that
-    would change it by `eps` or less; then `cooldown` epochs pass in which bad ones don't count.
+    (NaN is bad). After more than `patience` bad epochs in a row the rate is multiplied by `factor`,
+    but not below `min_lr` (one value for all groups, or one for each). If that would change the
+    rate by `eps` or less, the rate stays. Then `cooldown` epochs pass in which bad ones don't
+    count.
 
     The value to beat depends on `threshold_mode`. With "rel" it is best · (1 ∓ threshold), as in
-    torch; if the best is negative, this value is no improvement at all. With "abs" it is
+    torch; if the best is negative, even a slightly worse metric beats this value. With "abs" it is
     best ∓ threshold. With "magnitude", which torch doesn't have, it is
     best ∓ threshold · abs(best): the same as "rel" for positive metrics.
 
@@ -85,16 +86,16 @@ class PlateauRule(Checked):
         """
         rates = _checks.array("start", "lr", lr, "a rate, or one for each group or run")
         if not (np.isfinite(rates).all() and (rates >= 0).all()):
-            raise _checks.refuse("start", "lr", lr, "finite and of at least 0")
+            raise _checks.refuse("start", "lr", lr, "finite numbers of at least 0")
         if isinstance(self.min_lr, tuple) and rates.shape != (len(self.min_lr),):
-            raise _checks.refuse("start", "lr", lr, f"{len(self.min_lr)} rates, one per min_lr")
+            raise _checks.refuse("start", "lr", lr, f"{len(self.min_lr)} rates, as min_lr has")
         worst = np.array(np.inf if self.mode == "min" else -np.inf)
         return PlateauState(rates, worst, np.array(0), np.array(0))
 
     def step(self, state: PlateauState, metric: ArrayLike) -> PlateauState:
-        """The state after an epoch with this metric; a number, or an array with one for each run.
+        """The state after an epoch; `metric` is a number, or an array with one for each run.
 
-        If the runs' metrics have another shape than their rates, they must broadcast.
+        If the metrics have another shape than the rates, the two shapes must broadcast.
         """
         value = np.asarray(metric, dtype=np.float64)
         better = self.better(value, state.best)
@@ -146,8 +147,9 @@ def decisions(
 ) -> list[Decision]:
     """What plateau reduction decides after each metric, and why; epochs count from 0.
 
-    `rule` are the arguments of `PlateauRule`, which are those of torch's `ReduceLROnPlateau`; the
-    rates are the same at every epoch. `base_lr` is a rate, or one for each parameter group.
+    `rule` are the arguments of `PlateauRule`, which are those of torch's `ReduceLROnPlateau`, and
+    the rates are those of torch at every epoch. `base_lr` is a rate, or one for each parameter
+    group.
 
     >>> for decision in decisions([1.0, 0.8, 0.9, 0.8, 0.7], factor=0.5, patience=1):
     ...     print(decision)

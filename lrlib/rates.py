@@ -37,10 +37,10 @@ def current_lrs(optimizer: Optimizer) -> list[float]:
 
 
 def set_lr(optimizer: Optimizer, lr: float | Sequence[float]) -> None:
-    """Sets the rate of every parameter group: one number for all, or a sequence with one each.
+    """Sets the rate of every parameter group: one number, or a sequence with one for each.
 
     A manual schedule needs nothing else. A tensor-valued rate (as compiled and capturable
-    optimizers keep it) is filled in place. If a rate is refused, none is set.
+    optimizers keep it) is changed in place. If one of the rates isn't allowed, no rate is changed.
 
     >>> optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.1)
     >>> set_lr(optimizer, 0.01)
@@ -63,8 +63,9 @@ def trace(
 ) -> NDArray[np.float64]:
     """The rates that an optimizer used under a torch scheduler, shape [steps, groups].
 
-    A real SGD with one parameter group for each of `base_lrs` takes `steps` steps, and
-    `make_scheduler(optimizer)` steps after each; row t is the rate of step t, counted from 0.
+    A real SGD with one parameter group for each of `base_lrs` takes `steps` steps. The
+    scheduler that `make_scheduler(optimizer)` returns is stepped after each of them. Row t has the
+    rates of step t, counted from 0.
 
     >>> trace(lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 2), 4).round(6).tolist()
     [[0.1], [0.1], [0.01], [0.01]]
@@ -75,7 +76,7 @@ def trace(
     given = base_lrs if isinstance(base_lrs, Iterable) else [base_lrs]
     rates = _checks.each(_checks.number, least=1)("trace", "base_lrs", given)
     groups = [{"params": [torch.zeros(1)], "lr": rate} for rate in rates]
-    # Momentum, because CyclicLR and OneCycleLR move it unless they are told not to.
+    # With momentum, because by default CyclicLR and OneCycleLR also change the momentum.
     optimizer = torch.optim.SGD(groups, lr=0.1, momentum=0.9)
     scheduler = make_scheduler(optimizer)
     _open_loop("trace", scheduler)
@@ -91,18 +92,18 @@ def trace(
 def to_torch(schedule: Schedule | Sequence[Schedule], optimizer: Optimizer) -> LambdaLR:
     """A torch scheduler that sets each group's rate to its `initial_lr` times the schedule.
 
-    One schedule for all groups, or a sequence with one each.
+    `schedule` is one for all groups, or a sequence with one for each group.
 
     >>> optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.1)
     >>> scheduler = to_torch(schedules.Linear(0.5, 1.0, steps=10), optimizer)
     >>> scheduler.get_last_lr()
     [0.05]
     """
-    check = partial(_checks.instance, kind=Schedule, rule="a schedule, or one per group")
+    check = partial(_checks.instance, kind=Schedule, rule="a schedule, or one for each group")
     groups = _is_optimizer("to_torch", "optimizer", optimizer).param_groups
     factors = _one_per_group("to_torch", "schedule", schedule, groups, check)
-    # Wrapped, because LambdaLR would save the fields of an object and, when a checkpoint is loaded,
-    # write them over another schedule's. A partial has none.
+    # In a partial, because LambdaLR would save the fields of an object, and when a checkpoint is
+    # loaded, write them over the fields of another schedule. A partial has no fields.
     return LambdaLR(optimizer, [partial(factor) for factor in factors])
 
 
@@ -115,7 +116,7 @@ def _one_per_group(
     """What was given, checked: as it is for every group, or one item for each."""
     if not isinstance(given, Iterable):
         return [check(function, name, given)] * len(groups)
-    rule = f"one for all, or a sequence of {len(groups)}, one per group"
+    rule = f"one for all groups, or a sequence of {len(groups)}, one for each"
     each = _checks.each(check, rule=rule)(function, name, given)
     if len(each) != len(groups):
         raise _checks.refuse(function, name, given, rule)
@@ -129,12 +130,12 @@ def from_torch(scheduler: LRScheduler) -> list[Schedule]:
     """The pure schedule that a torch scheduler follows, one for each parameter group.
 
     Each is a factor of the group's `initial_lr`, counted from the scheduler's first step,
-    also if the scheduler has been stepped already. Covers all of torch's open-loop schedulers,
+    even if the scheduler has been stepped already. Covers all of torch's open-loop schedulers,
     `SWALR`, and `SequentialLR` and `ChainedScheduler` if their parts don't interfere.
 
     Raises TypeError for `ReduceLROnPlateau` (its rate depends on a metric), for classes that torch
-    doesn't have, and for composites in which a part goes on from the rate that another one left;
-    `trace` records what these do.
+    doesn't have, and for composites in which a part continues from the rate that another part
+    left; `trace` records the rates of all these but the first.
 
     >>> optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.1)
     >>> from_torch(torch.optim.lr_scheduler.StepLR(optimizer, step_size=30))
@@ -148,8 +149,8 @@ def from_torch(scheduler: LRScheduler) -> list[Schedule]:
 def _open_loop(function: str, scheduler: Any) -> None:
     rule = "a torch learning-rate scheduler"
     if isinstance(scheduler, torch_lr.ReduceLROnPlateau):
-        rule += " without a metric; the rate of ReduceLROnPlateau depends on the metric that it is "
-        rule += "shown, and has no closed form"
+        rule += " that needs no metric; the rate of ReduceLROnPlateau depends on the metric. Call "
+        rule += "lrlib.decisions to see what it does with given metrics"
     elif isinstance(scheduler, LRScheduler):
         return
     raise _checks.refuse(function, "scheduler", scheduler, rule, TypeError)
@@ -192,7 +193,7 @@ def _relative(scheduler: Any, i: int, rate: float) -> float:
     """An absolute rate as a factor of the base; both 0 is the constant 0."""
     base = float(scheduler.base_lrs[i])
     if base == 0 and rate != 0:
-        rule = "on a base rate above 0, or it has no factors"
+        rule = "built at a rate above 0, because a schedule is a factor of this rate"
         raise _checks.refuse("from_torch", "scheduler", scheduler, rule)
     return float(rate) / base if base else 0.0
 
@@ -261,8 +262,8 @@ _CLOSED_FORMS: dict[type, Callable[[Any, int], Schedule]] = {
     SWALR: _swa,
 }
 
-# The parts of a chain whose product is what torch computes: each multiplies the rate that it finds,
-# whoever set it. The others assign, or go from the rate towards an end of their own.
+# The classes that may be parts of a chain. Each multiplies the current rate, so torch computes
+# their product. The other classes assign a rate, or move the rate towards an end value.
 _MULTIPLIES = {
     torch_lr.StepLR,
     torch_lr.MultiStepLR,
@@ -272,5 +273,5 @@ _MULTIPLIES = {
     torch_lr.LinearLR,
     torch_lr.PolynomialLR,
 }
-# The parts of a sequence that begin at a rate of their own when their turn comes.
+# The classes that may be parts of a sequence: each sets a rate of its own at its milestone.
 _STARTS_ANEW = _CLOSED_FORMS.keys() - {torch_lr.MultiplicativeLR, SWALR}

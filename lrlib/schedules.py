@@ -116,7 +116,7 @@ class Schedule(_checks.Checked, ABC):
         return base_lr * self(np.arange(steps))
 
     def then(self, other: Schedule, at: int) -> Sequential:
-        """This schedule before step `at`, and from there `other`, whose clock restarts at 0."""
+        """This schedule before step `at`, then `other`, which counts its steps from 0."""
         return Sequential((self, other), (at,))
 
     def __mul__(self, other: Schedule | float) -> Product:
@@ -307,10 +307,10 @@ class Linear(Schedule):
 class Cosine(Schedule):
     """Half a cosine wave from 1 to `end`: f(t) = end + (1 − end) · (1 + cos(π t / steps)) / 2.
 
-    Holds `end` after `steps`. torch's `CosineAnnealingLR` does not: it climbs back to 1 by
-    2 · steps, and falls again, and so on. `periodic=True` does the same. Beyond a few thousand
-    steps it is more exact than torch, which multiplies rounded ratios. Loshchilov and Hutter
-    (2017).
+    Holds `end` after `steps`. torch's `CosineAnnealingLR` does not: its factor rises again,
+    is 1 at step 2 · steps, and then falls again. With `periodic=True` this class does the same.
+    Beyond a few thousand steps this class is more exact than torch, which multiplies rounded
+    ratios. Loshchilov and Hutter (2017).
 
     >>> Cosine(steps=4)([0, 2, 4, 6]).round(6).tolist()
     [1.0, 0.5, 0.0, 0.0]
@@ -330,11 +330,11 @@ class Cosine(Schedule):
 
 @dataclass(frozen=True)
 class CosineRestarts(Schedule):
-    """Half a cosine wave from 1 to `end`, restarted; each period is `mult` times the last.
+    """Half a cosine wave from 1 to `end`, restarted; each period is `mult` times as long.
 
-    f(t) = end + (1 − end) · (1 + cos(π s / p)) / 2, with s the steps since the last restart and
-    p the current period: period, mult · period, mult² · period … Never ends. The same as torch's
-    `CosineAnnealingWarmRestarts`; SGDR of Loshchilov and Hutter (2017).
+    f(t) = end + (1 − end) · (1 + cos(π s / p)) / 2, where s is the number of steps since the
+    last restart. The periods p are period, mult · period, mult² · period … Never ends. The
+    same as torch's `CosineAnnealingWarmRestarts`; SGDR of Loshchilov and Hutter (2017).
 
     >>> CosineRestarts(period=2, mult=2)([0, 1, 2, 4, 6]).round(6).tolist()
     [1.0, 0.5, 1.0, 0.5, 1.0]
@@ -414,7 +414,7 @@ class OneCycle(Schedule):
             rule = f"at least 1/steps = {1 / self.steps:g}, or there is no rise"
             raise _checks.refuse("OneCycle", "peak_at", self.peak_at, rule)
         if self.three_phase and self.peak_at > 0.5:
-            rule = "at most 0.5 with three_phase, or the way back never ends"
+            rule = "at most 0.5 with three_phase, or the descent doesn't end within steps"
             raise _checks.refuse("OneCycle", "peak_at", self.peak_at, rule)
 
     def factor(self, t: Steps) -> Factors:
@@ -462,7 +462,7 @@ class WarmupStableDecay(Schedule):
 
 @dataclass(frozen=True)
 class Piecewise(Schedule):
-    """A list of (how many steps, factor), the last factor held: the manual schedule as data.
+    """A list of pairs (how many steps, factor): a manual schedule as data. Holds the last factor.
 
     If the factors are rates and the base rate is 1, this is the classical table: the list below
     means 0.1 for one epoch, then 0.01 for two, then 0.001. torch's `ConstantLR(factor, n)` is
@@ -528,7 +528,7 @@ class Multiplicative(Schedule):
 
 @dataclass(frozen=True)
 class Product(Schedule):
-    """The product of schedules that share one clock; written `a * b`, or `2 * a`.
+    """The product of schedules that count the same steps; written `a * b`, or `2 * a`.
 
     >>> (Linear(0.5, 1.0, steps=2) * Exponential(0.5))([0, 1, 2]).tolist()
     [0.5, 0.375, 0.25]
@@ -542,10 +542,10 @@ class Product(Schedule):
 
 @dataclass(frozen=True)
 class Sequential(Schedule):
-    """Schedules one after the other; part i starts at step at[i−1], with its own clock at 0.
+    """Schedules one after the other; part i starts at step at[i−1], and counts its steps from 0.
 
     Two of them are written `a.then(b, at=n)`. The rule is that of torch's `SequentialLR`,
-    but milestones out of order raise an error. torch silently skips a part.
+    but milestones out of order raise an error, while torch silently skips a part.
 
     >>> Sequential([Constant(0.1), Constant(1), Constant(0.01)], at=[2, 4])(range(6)).tolist()
     [0.1, 0.1, 1.0, 1.0, 0.01, 0.01]
@@ -557,7 +557,7 @@ class Sequential(Schedule):
     def __post_init__(self) -> None:
         super().__post_init__()
         if len(self.at) != len(self.parts) - 1:
-            rule = f"{len(self.parts) - 1} steps, one per joint"
+            rule = f"{len(self.parts) - 1} steps, one for each part after the first"
             raise _checks.refuse("Sequential", "at", self.at, rule)
         if any(later <= earlier for earlier, later in itertools.pairwise(self.at)):
             raise _checks.refuse("Sequential", "at", self.at, "in increasing order")

@@ -27,8 +27,8 @@ class WidthChange:
     """A row of the coordinate check: one layer.
 
     layer: its name; changes: the root mean square of the change of its output, one for each width,
-    a geometric mean over the seeds; slope: of log change on log width, 1 if twice the width doubles
-    the change; verdict: "grows", "shrinks" or "steady".
+    a geometric mean over the seeds; slope: how the log of the change depends on the log of the
+    width; 1 if twice the width doubles the change; verdict: "grows", "shrinks" or "steady".
     """
 
     layer: str
@@ -51,10 +51,10 @@ def coordinate_check(
 
     `make(width)` returns a new model and the optimizers that train it, one or several, with the
     rates that you would use at this width. `loss(model, batch)` returns the loss to minimize. All
-    models see the same first `steps` of `batches`. The change is measured on the first batch, in
-    evaluation mode: the output of each layer with weights of its own after the steps, minus that
-    before them. A layer whose slope is within `tolerance` of 0 is "steady": theory expects slopes
-    of 0, ½ and 1. A layer has no row if its output never changes, or if it is never called (torch's
+    models see the same first `steps` of `batches`. The change of a layer with weights of its own is
+    its output after the steps minus its output before the steps, for the first batch, in evaluation
+    mode. A layer whose slope is within `tolerance` of 0 is "steady": theory expects slopes of 0, ½
+    and 1. A layer has no row if its output never changes, or if it is never called (torch's
     attention uses the weight of its `out_proj` without calling it).
 
     The random state of torch is left unchanged. Raises ValueError if a change isn't finite, if

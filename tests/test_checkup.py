@@ -424,12 +424,12 @@ EXHIBITS: dict[int, tuple[str, Callable[[], Reports], Callable[[], Reports]]] = 
 AT_ONCE = "torch refuses it when the scheduler is built"
 # exhibit: why no checkup can see it.
 NOT_VISIBLE = {
-    5: "the log is yours; the rates are right",
+    5: "the rates are right; only your log is wrong",
     11: AT_ONCE,
-    15: "the old settings are as good as the new ones",
+    15: "the old settings also give a sound schedule",
     16: "both formulas give a sound schedule; torch warns",
     22: AT_ONCE,
-    25: "both classes are sound with that function",
+    25: "the function gives a sound schedule in both classes",
     28: AT_ONCE,
     47: "the rates are right; the gradients are too large",
 }
@@ -438,7 +438,7 @@ NOT_VISIBLE = {
 def table() -> str:
     """The table of the page of symptoms."""
     rows = {n: f"`{rule}`" for n, (rule, _, _) in EXHIBITS.items()} | NOT_VISIBLE
-    lines = ["| exhibit | seen by the rule, or why it can't be seen |", "| --- | --- |"]
+    lines = ["| exhibit | the rule that reports it, or why no rule can |", "| --- | --- |"]
     return "\n".join(lines + [f"| {{ref}}`exhibit-{n}` | {rows[n]} |" for n in sorted(rows)])
 
 
@@ -782,7 +782,7 @@ ERRORS: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (
         lambda: examine(S.ReduceLROnPlateau, 5, metric=[1.0]),
         ValueError,
-        "examine(metric=[1.0]): metric must be of 5 values, one per step",
+        "examine(metric=[1.0]): metric must be 5 values, one per step",
     ),
 ]
 
@@ -803,7 +803,7 @@ def test_an_argument_that_is_wrong_is_named(call: Any, error: Any, message: str)
 def test_a_generator_as_model_and_an_unknown_rule_are_named() -> None:
     with pytest.raises(TypeError, match=r"model=<generator .*: model must be a torch module, not"):
         examine(cosine, 5, sgd(), model=network().parameters())
-    with pytest.raises(ValueError, match=r"ignore='ends_high'\): ignore must be among raises, "):
+    with pytest.raises(ValueError, match=r"ignore='ends_high'\): ignore must be one of raises, "):
         examine(cosine, 5, ignore=["ends_high"])
 
 

@@ -420,8 +420,8 @@ def test_a_reading_does_not_depend_on_the_unit_of_the_loss(reading) -> None:
 @pytest.mark.parametrize("curve", [np.linspace(1, 2, 100), np.ones(100), np.linspace(2, 1, 15)])
 def test_a_curve_without_a_fall_is_refused(reading, curve) -> None:
     message = (
-        f"{reading.__name__}(test): there is no fall to read in {len(curve)} steps from 1e-06 to "
-        "1; start lower, or take more steps"
+        f"{reading.__name__}(test): the loss doesn't fall in {len(curve)} steps from 1e-06 to "
+        "1; set `lowest` lower, or take more `steps`"
     )
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         reading(drawn(curve))
@@ -490,8 +490,8 @@ def test_a_scheduler_inside_the_step_is_noticed() -> None:
         return 1.0
 
     message = (
-        "range_test(step): it changed the rates from [0.002, 0.006] to [0.001, 0.003]; leave the "
-        "scheduler out of it"
+        "range_test(step): step changed the rates from [0.002, 0.006] to [0.001, 0.003]; don't "
+        "step a scheduler in it"
     )
     refused(message, program, loss=None, step=step, lowest=0.001, highest=0.002, steps=2)
 
@@ -507,7 +507,7 @@ def test_the_first_loss_must_be_finite() -> None:
 def test_batches_that_cannot_start_again_must_be_enough(batches, count) -> None:
     program = Program()
     message = (
-        f"range_test(batches): it ended after {count} of 20 batches and can't start again; "
+        f"range_test(batches): batches ended after {count} of 20 and can't start again; "
         "pass the loader itself, not an iterator over it, or take fewer `steps`"
     )
     refused(message, program, batches=batches(program.loader))
@@ -550,4 +550,4 @@ def test_wrong_kinds_are_refused() -> None:
     with pytest.raises(TypeError, match=r"optimizer must be a torch optimizer$"):
         range_test(program.model, program.loader, 0.1, program.loss)
     set_lr(program.optimizer, [0.0, 0.1])
-    refused("range_test(optimizer): the first group's rate is 0, which has no ratios", program)
+    refused("range_test(optimizer): the first group's rate is 0; give it a rate above 0", program)

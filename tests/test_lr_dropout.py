@@ -338,7 +338,7 @@ def test_a_copy_goes_on_with_the_same_masks(copied) -> None:
 
 def test_what_it_cannot_wrap_says_why() -> None:
     (weight,) = weights((3,))
-    with pytest.raises(TypeError, match="LBFGS, whose line search relies on"):
+    with pytest.raises(TypeError, match="LBFGS, whose line search needs"):
         LRDropout(torch.optim.LBFGS([weight]))
     with pytest.raises(TypeError, match="one mask is enough"):
         LRDropout(LRDropout(SGD([weight], lr=0.1)))

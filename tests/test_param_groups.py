@@ -362,7 +362,7 @@ BAD = {
         "TypeError: layerwise_decay(decay=None): decay must be a finite number of at least 0"
     ),
     "layerwise_decay(model, 1, 0.5, 'ab')": (
-        "TypeError: layerwise_decay(layers='ab'): layers must be name prefixes, input to output"
+        "TypeError: layerwise_decay(layers='ab'): layers must be name prefixes from input to output"
     ),
     "layerwise_decay(model, 1, 0.5, ['3'])": (
         "ValueError: layerwise_decay: no layer holds 1.weight, 1.bias; add one to `layers`"
@@ -386,12 +386,12 @@ BAD = {
         "the name of the output layer: head="
     ),
     "by_kind(model, {'matrix': 1})": (
-        "TypeError: by_kind(options={'matrix': 1}): options must be a dict to rates from matrices"
+        "TypeError: by_kind(options={'matrix': 1}): options must be a dict to rates; its keys"
     ),
     "by_kind(model, {})": "TypeError: by_kind(options={}): options must be a dict to rates",
     "by_kind(model, 0.1)": "TypeError: by_kind(options=0.1): options must be a dict to rates",
     "by_kind(model, {'matrices': 1})": (
-        "ValueError: by_kind: no option for 1.bias (vectors), 3.bias (vectors); add its kind"
+        "ValueError: by_kind: no option for 1.bias (vectors), 3.bias (vectors); add the kind in"
     ),
     "by_kind(model, {'embeddings': 1, '*': 2})": (
         "ValueError: by_kind: the model has no trainable 'embeddings'; it has matrices, vectors"
@@ -407,7 +407,7 @@ BAD = {
     ),
     "layerwise_decay(model, 1, 0.5, ['1', '3', 'a'])": (
         "ValueError: layerwise_decay(layers=['1', '3', 'a']): layers must be prefixes of "
-        f"parameters; 'a' has none of {NAMES}"
+        f"parameter names; 'a' is none of {NAMES}"
     ),
     "split_weight_decay(model, -1)": (
         "ValueError: split_weight_decay(weight_decay=-1): weight_decay must be a finite number"

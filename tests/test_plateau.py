@@ -136,12 +136,12 @@ def test_a_bad_field_is_named_with_its_value_and_its_rule(name, value, error, ru
 
 
 BAD = {
-    "PlateauRule().start(-1)": "ValueError: start(lr=-1): lr must be finite and of at least 0",
+    "PlateauRule().start(-1)": "ValueError: start(lr=-1): lr must be finite numbers of at least 0",
     "PlateauRule(min_lr=[-0.2])": (
         "ValueError: PlateauRule(min_lr=-0.2): min_lr must be a finite number of at least 0"
     ),
     "decisions([1.0], 0.1, min_lr=(0.1, 0.2))": (
-        "ValueError: start(lr=0.1): lr must be 2 rates, one per min_lr"
+        "ValueError: start(lr=0.1): lr must be 2 rates, as min_lr has"
     ),
     "decisions([1.0], -1)": (
         "ValueError: decisions(base_lr=-1): base_lr must be a finite number of at least 0"

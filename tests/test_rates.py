@@ -276,10 +276,11 @@ BAD = {
     "set_lr(two, True)": "TypeError: set_lr(lr=True): lr must be a finite number of at least 0",
     "set_lr(two, [1, -1])": "ValueError: set_lr(lr=-1): lr must be a finite number of at least 0",
     "set_lr(two, [0.1])": (
-        "ValueError: set_lr(lr=[0.1]): lr must be one for all, or a sequence of 2, one per group"
+        "ValueError: set_lr(lr=[0.1]): lr must be one for all groups, or a sequence of 2, one for "
+        "each"
     ),
-    "set_lr(two, '1')": "TypeError: set_lr(lr='1'): lr must be one for all, or a sequence of 2",
-    "set_lr(two, torch.tensor(2))": "TypeError: set_lr(lr=tensor(2)): lr must be one for all, or",
+    "set_lr(two, '1')": "TypeError: set_lr(lr='1'): lr must be one for all groups, or a seq",
+    "set_lr(two, torch.tensor(2))": "TypeError: set_lr(lr=tensor(2)): lr must be one for all",
     "set_lr(3, 0.1)": "TypeError: set_lr(optimizer=3): optimizer must be a torch optimizer",
     "current_lrs(3)": "TypeError: current_lrs(optimizer=3): optimizer must be a torch optimizer",
     "trace(Mine, 2.5)": "TypeError: trace(steps=2.5): steps must be a non-negative integer",
@@ -289,22 +290,22 @@ BAD = {
     "trace(Mine, 2, [])": "ValueError: trace(base_lrs=[]): base_lrs must be a sequence of at least",
     "to_torch(0.5, two)": "TypeError: to_torch(schedule=0.5): schedule must be a schedule, or one",
     "to_torch([Linear(0, 1, 3), 0.5], two)": (
-        "TypeError: to_torch(schedule=0.5): schedule must be a schedule, or one per group"
+        "TypeError: to_torch(schedule=0.5): schedule must be a schedule, or one for each"
     ),
     "to_torch([Exponential(1.0)], two)": (
         "ValueError: to_torch(schedule=[Exponential(gamma=1.0)]): schedule must be one for "
-        "all, or a sequence of 2, one per group"
+        "all groups, or a sequence of 2, one for each"
     ),
     "from_torch(3)": "TypeError: from_torch(scheduler=3): scheduler must be a torch learning-rate",
     "from_torch(Mine(sgd([1.0]), 3))": (
         "TypeError: from_torch(scheduler=Mine()): scheduler must be one of torch's own classes"
     ),
     "from_torch(ts.CosineAnnealingLR(sgd([0.0]), 10, eta_min=0.1))": (
-        "ValueError: from_torch(scheduler=…): scheduler must be on a base rate above 0, or it has"
+        "ValueError: from_torch(scheduler=…): scheduler must be built at a rate above 0, because"
     ),
     "from_torch(ts.ReduceLROnPlateau(sgd([0.1])))": (
         "TypeError: from_torch(scheduler=…): scheduler must be a torch learning-rate scheduler "
-        "without a metric; the rate of ReduceLROnPlateau"
+        "that needs no metric; the rate of ReduceLROnPlateau"
     ),
 }
 

@@ -240,14 +240,14 @@ BAD: list[tuple[str, str, list[Any], list[Any]]] = [
         [],
         [5, "12", None],
     ),
-    ("a sequence of at least 1", "Piecewise.pieces Product.parts Sequential.parts", [[]], []),
+    ("a sequence of at least 1 item", "Piecewise.pieces Product.parts Sequential.parts", [[]], []),
     (
         "a function of the step (an int) that returns a factor",
         "Custom.function Multiplicative.function",
         [],
         [3, None],
     ),
-    ("2 steps, one per joint", "Sequential.at", [(5,)], []),
+    ("2 steps, one for each part after the first", "Sequential.at", [(5,)], []),
     ("in increasing order", "Sequential.at", [(5, 5), (5, 3)], []),
 ]
 

@@ -77,8 +77,8 @@ READINGS = (finder.minimum_over_ten, finder.steepest, finder.valley, finder.last
 
 EXAMPLES = """\
 without --lr:
-  the rate is 0.3 · (1 − momentum) for sgd and nesterov, and 0.003 for rmsprop, adam and adamw;
-  both times √(64/n), where n is the number of numbers in an image (64 in digits)
+  the rate is 0.3 · (1 − momentum) for sgd and nesterov, and 0.003 for rmsprop, adam and adamw,
+  each multiplied by √(64/n), where n is the number of values in an image (64 in digits)
 
 examples:
   lrlib train                                        digits, a small network, seconds
@@ -183,7 +183,7 @@ def _train(folder: Path, settings: dict[str, Any], resume: bool = False) -> int:
     plan = _fit_arguments(settings, data)
     if not resume and folder.exists() and any(folder.iterdir()):
         raise ValueError(
-            f"--out={folder}: exists and isn't empty; choose another folder, or continue with "
+            f"--out={folder}: the folder isn't empty; choose another folder, or continue with "
             f"--resume {folder}"
         )
     if settings["lr"] == "find":
@@ -252,7 +252,9 @@ def completed(settings: dict[str, Any], data: Dataset) -> dict[str, Any]:
         if done[option] is None:
             done[option] = default if used else None
         elif not used:
-            raise ValueError(f"--{option}={done[option]}: does nothing {where}; leave it out")
+            raise ValueError(
+                f"--{option}={done[option]}: this option does nothing {where}; leave it out"
+            )
     momentum, epochs = done["momentum"] or 0.0, settings["epochs"]
     _number("momentum", momentum, 0 <= momentum < 1, "from 0 to below 1")
     _number("epochs", epochs, epochs >= 1, "a positive integer")
@@ -303,7 +305,7 @@ def _found_lr(settings: dict[str, Any], data: Dataset) -> float:
 
 
 def trouble(history: History, settings: dict[str, Any], data: Dataset) -> str | None:
-    """What is wrong with the run after its last epoch, and the rate to try next."""
+    """What is wrong with the run after its last epoch, and the rate to try next; None if sound."""
     loss, accuracy = history.validation_loss[-1], history.validation_accuracy[-1]
     guess, default = math.log(data.classes), _default_lr(settings, data)
     if math.isfinite(loss) and math.isfinite(history.train_loss[-1]):
@@ -315,7 +317,7 @@ def trouble(history: History, settings: dict[str, Any], data: Dataset) -> str | 
         if loss < guess or accuracy >= 2 / data.classes or (calm and (young or slow)):
             return None
     return (
-        f"after epoch {history.epochs} the validation loss is {loss:.4g}, and guessing has "
+        f"after epoch {history.epochs} the validation loss is {loss:.4g}, and guessing gives "
         f"{guess:.4g}. The rate {settings['lr']:g} is probably too high: try "
         f"--lr {min(settings['lr'] / 10, default):.2g}, or --lr find"
     )
@@ -361,7 +363,9 @@ def _settings_of(folder: Path, expected: Iterable[str]) -> dict[str, Any]:
     except ValueError as error:
         raise ValueError(f"--resume={folder}: settings.json can't be read ({error})") from None
     if not isinstance(settings, dict) or settings.keys() != set(expected):
-        raise ValueError(f"--resume={folder}: settings.json isn't from this version of lrlib")
+        raise ValueError(
+            f"--resume={folder}: settings.json isn't from this version of lrlib; start a new run"
+        )
     return settings
 
 

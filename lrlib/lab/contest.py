@@ -118,10 +118,11 @@ class Contest:
                     f"verdict was made at {self.best[budget][entrant]:g}"
                 )
             if best in (0, len(rates) - 1):
-                raise ValueError(f"{place}: the best rate, {rates[best]:g}, is the grid's edge")
+                said = "is the grid's edge; start with a grid that goes further"
+                raise ValueError(f"{place}: the best rate, {rates[best]:g}, {said}")
 
     def neighbors(self, budget: int, entrant: str) -> tuple[float, float, float]:
-        """The mean tuning scores at the next lower rate, at the best one, at the next higher."""
+        """The mean tuning scores at the next lower rate, the best one and the next higher one."""
         rates, means = self.rates[budget][entrant], self.tuning[budget][entrant]
         i = rates.index(self.best[budget][entrant])
         return means[i - 1], means[i], means[i + 1]
@@ -190,7 +191,8 @@ def contest(
             if len(grid) >= LARGEST_GRID:
                 raise ValueError(
                     f"contest: the best rate of {entrant} at budget {budget} is still on the edge "
-                    f"of a grid of {len(grid)} rates, {grid[0]:g} to {grid[-1]:g}"
+                    f"of a grid of {len(grid)} rates, {grid[0]:g} to {grid[-1]:g}; "
+                    "look whether the scores depend on the rate"
                 )
             rate = grid[0] * grid[0] / grid[1] if best == 0 else grid[-1] * grid[-1] / grid[-2]
             mean = float(scored(entrant, budget, [rate], tuning_seeds, "validation").mean())
@@ -222,7 +224,8 @@ def judge(
 
     A pair is "equivalent" if its difference lies within the margin (two one-sided t-tests), else
     "better" or "worse" if it differs from 0 (a paired t-test), else "not told apart". Both families
-    of tests are corrected by Holm, so that 5 % is the chance of any false verdict of that kind.
+    of tests are corrected by Holm, so that the chance of any false verdict of that kind is at most
+    5 %.
 
     >>> card = Card("", "loss", False, 0.1, "an example", diverged=9.0)
     >>> judge({1: {"a": [1.0, 1.1, 0.9], "b": [2.0, 2.1, 1.8]}}, card)[0].verdict

@@ -118,7 +118,7 @@ def load(name: str | Path = "digits", device: torch.device | str | None = None) 
         name = Path(name).stem
     elif not isinstance(name, str) or name not in NAMES:
         listed = ", ".join(repr(known) for known in NAMES)
-        raise _checks.refuse("load", "name", name, f"one of {listed}, or the path of an .npz")
+        raise _checks.refuse("load", "name", name, f"one of {listed}, or the path of an .npz file")
     elif name == "digits":
         from sklearn.datasets import load_digits
 
@@ -225,13 +225,15 @@ def _read_npz(path: Path) -> tuple[Arrays, Arrays | None]:
         with np.load(path, allow_pickle=False) as archive:
             held = {name: archive[name] for name in archive.files}
     except (OSError, EOFError, zipfile.BadZipFile, KeyError, ValueError) as error:
-        raise DataError(f"{call}: damaged, or not a plain .npz archive ({error})") from error
+        raise DataError(
+            f"{call}: the file is damaged, or isn't a plain .npz archive ({error})"
+        ) from error
     images, labels = _checked_arrays(call, "", held)
     classes, counts = np.unique(labels, return_counts=True)
     if len(classes) < 2 or counts.min() < 5:
         rare = ", ".join(map(str, classes[counts < 5])) or "any other"
         rule = "three splits need at least 2 classes with 5 images each"
-        raise ValueError(f"{call}: {rule}; too few of class {rare}")
+        raise ValueError(f"{call}: {rule}; there are too few of class {rare}")
     if held.keys().isdisjoint(("test_images", "test_labels")):
         return (images, labels), None
     test = _checked_arrays(call, "test_", held)
@@ -323,7 +325,7 @@ class Text:
     test: Tensor
 
     def batch(self, size: int, context: int, seed: int, step: int) -> tuple[Tensor, Tensor]:
-        """Random pieces of the training part, and for each character of them the next one.
+        """Random pieces of the training part, and the same pieces moved on by one character.
 
         Both are int64 [size, context]. They depend on seed and step alone.
 
@@ -365,7 +367,7 @@ def load_text(path: str | Path | None = None, device: torch.device | str | None 
     except FileNotFoundError as error:
         raise DataError(f"{call}: there is no such file") from error
     except UnicodeDecodeError as error:
-        raise DataError(f"{call}: not a text in UTF-8 ({error})") from error
+        raise DataError(f"{call}: the file isn't a text in UTF-8 ({error})") from error
     if len(text) < 10_000:
         raise ValueError(
             f"{call}: the text must have at least 10,000 characters, not {len(text):,}"

@@ -14,8 +14,8 @@ __all__ = ["device"]
 def device() -> torch.device:
     """The device that the book uses by default: CUDA if available, else the CPU.
 
-    The environment variable `LRLIB_DEVICE` (such as "cpu" or "cuda:1") overrides. Raises ValueError
-    if it names a device that torch doesn't know, or that this machine doesn't have.
+    The environment variable `LRLIB_DEVICE` (such as "cpu" or "cuda:1") overrides this. Raises
+    ValueError if it names a device that torch doesn't know, or that this machine doesn't have.
 
     >>> device().type in ("cpu", "cuda")
     True

@@ -44,8 +44,8 @@ def fit_text(
     """Trains for `steps` steps, and returns the training loss at each, in nats per character.
 
     schedule: the factor of each group's base rate at every step; the base rate is the group's rate
-    at the start. Without a schedule the rates stay. seed: for the batches, which are `batch_size`
-    random pieces of the text.
+    at the start. Without a schedule the rates are constant. seed: for the batches, which are
+    `batch_size` random pieces of the text.
 
     >>> from lrlib import Linear
     >>> from lrlib.lab import decoder, load_text, seeded
@@ -143,7 +143,7 @@ def fit_texts(
     checked: tuple[Run, ...] = _checks.each(is_run, least=1)("fit_texts", "runs", runs)
     for run in checked:
         if run.scales or run.keep < 1:
-            rule = "without scales and keep, which only fit_many has"
+            rule = "without scales, and with keep=1; only fit_many has per-layer rates and dropout"
             raise _checks.refuse("fit_texts", "runs", run, rule)
     if average is not None:
         average = _checks.number("fit_texts", "average", average, high=1.0)

@@ -21,7 +21,9 @@ def mlp(*widths: int) -> nn.Sequential:
     torch.Size([5, 10])
     """
     if len(widths) < 2:
-        raise _checks.refuse("mlp", "widths", widths, "at least two: inputs and classes")
+        raise _checks.refuse(
+            "mlp", "widths", widths, "at least two: the numbers of inputs and of classes"
+        )
     checked = [_checks.count("mlp", "widths", width) for width in widths]
     layers: list[nn.Module] = [nn.Flatten()]
     for inputs, outputs in itertools.pairwise(checked):
@@ -75,7 +77,7 @@ def cifar_resnet34(classes: int = 10) -> nn.Module:
 class _Block(nn.Module):
     """Attention, then two linear layers; each adds to the stream x, [batch, positions, width].
 
-    Each part is normalized before it ("pre"), or the stream is after it ("post").
+    With "pre", the input of each part is normalized; with "post", the stream after each part is.
     """
 
     def __init__(self, width: int, heads: int, norm: str) -> None:

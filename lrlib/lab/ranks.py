@@ -35,7 +35,7 @@ def run_ranks(function: Callable[[], Any], ranks: int = 2, timeout: float = 60.0
     In each process `torch.distributed` is initialized with gloo, and torch uses one thread, so
     `function` can call `dist.get_rank()`, `dist.all_reduce` and `DistributedDataParallel`. It may
     be a function of a notebook. Results must be picklable. timeout: in seconds, for the whole call.
-    In a script, call it below `if __name__ == "__main__":`.
+    In a script, call `run_ranks` below `if __name__ == "__main__":`.
 
     Raises RankError as soon as a process raises an exception or dies, and TimeoutError when time is
     up. No process is left behind.

@@ -55,8 +55,8 @@ def paired_difference(a: ArrayLike, b: ArrayLike) -> Interval:
     """The mean of a − b over pairs that share a seed, and its 95 % interval (Student's t).
 
     Two runs with the same seed share their initial weights and their order of batches. In the
-    difference this common part cancels, so it needs fewer seeds than two separate means. NaN is an
-    error: a run that diverged must be counted, not dropped.
+    difference this common part cancels, so you need fewer seeds than for two separate means. NaN is
+    an error: a run that diverged must be counted, not dropped.
 
     >>> difference = paired_difference([0.98, 0.97, 0.99], [0.96, 0.96, 0.96])
     >>> round(difference.mean, 3), difference.low < 0.02 < difference.high, difference.n
@@ -66,10 +66,13 @@ def paired_difference(a: ArrayLike, b: ArrayLike) -> Interval:
     first = _checks.array("paired_difference", "a", a, rule)
     second = _checks.array("paired_difference", "b", b, rule)
     if first.shape != second.shape or first.ndim != 1:
-        shapes, rule = f"{first.shape} and {second.shape}", "of one shape [n], one seed per pair"
+        shapes, rule = (
+            f"{first.shape} and {second.shape}",
+            "of one shape [n], with one pair for each seed",
+        )
         raise _checks.refuse("paired_difference", "a, b", shapes, rule)
     if not np.isfinite([first, second]).all():
-        rule = "finite: give a run that diverged the score that it has, don't drop it"
+        rule = "finite: give a run that diverged a finite score, and don't drop it"
         raise _checks.refuse("paired_difference", "a, b", "NaN or infinity", rule)
     return interval(first - second)
 

@@ -149,7 +149,7 @@ def fit_many(
     its own rate at every step (`base_lr` times its schedule). `optimizer` makes a torch optimizer
     from parameters, such as `functools.partial(torch.optim.SGD, momentum=0.9)`. It is given the
     weights of all runs as one tensor [runs, parameters], so each of its steps must be proportional
-    to the rate, and treat every coordinate alone; its own rate is replaced by the runs' rates.
+    to the rate, and treat every coordinate separately. The runs' rates replace its own rate.
     With `initial` the runs start from these weights, [runs, parameters].
     Each run is evaluated on the validation split after every epoch, or with `validate="end"` only
     after the last (NaN before), which saves time if epochs are short. With `test=True` the final
@@ -344,7 +344,9 @@ class _Stack:
             if seed == seeds[0]:
                 self._shapes = shapes
             elif shapes != self._shapes:
-                raise ValueError("fit_many(model_fn): must return the same layers at every call")
+                raise ValueError(
+                    "fit_many(model_fn): model_fn must return the same layers at every call"
+                )
         self.weights = torch.stack([rows[seed] for seed in seeds]).to(device)
         if initial is not None:
             if initial.shape != self.weights.shape:
@@ -365,7 +367,7 @@ class _Stack:
         }
 
     def scales(self, wanted: Sequence[Mapping[str, float] | None]) -> Tensor | float:
-        """Each weight's factor of its run's rate, [R, P]; just 1 where no run asks for any."""
+        """Each weight's factor of its run's rate, [R, P]; just 1 if no run has scales."""
         if not any(wanted):
             return 1.0
         factors = torch.ones_like(self.weights)
@@ -430,7 +432,7 @@ Forward = Callable[[dict[str, Tensor], Tensor, bool], Tensor]
 
 
 def _stacked_forward(model: nn.Module) -> Forward:
-    """The forward pass of all runs: layer by layer where each is known, else by `torch.func`."""
+    """The forward pass of all runs: by layers if every layer is known, else by `torch.func`."""
     if isinstance(model, nn.Sequential) and all(type(layer) in _STACKED for layer in model):
         layers = [(name, layer, _STACKED[type(layer)]) for name, layer in model.named_children()]
 

@@ -80,11 +80,12 @@ def fit(
     """Trains until `epochs` epochs are done, and returns the log.
 
     schedule: the factor of each group's base rate at every step. The base rate is the group's
-    `initial_lr`, or without one its rate at the start. Without a schedule the rates stay.
-    plateau: a rule that lowers the base rates after an epoch, by the validation loss, or in mode
-    "max" by the validation accuracy. seed: for the order of the batches. augment: a function that
-    changes a batch of images, such as `crop_and_flip`; its random generator depends on the seed,
-    the epoch and the batch. history: the log of an earlier call; the run continues where it ended.
+    `initial_lr`, or if it has none, its rate at the start. Without a schedule the rates are
+    constant. plateau: a rule that lowers the base rates after an epoch, by the validation loss, or
+    in mode "max" by the validation accuracy. seed: for the order of the batches. augment: a
+    function that changes a batch of images, such as `crop_and_flip`; its random generator depends
+    on the seed, the epoch and the batch. history: the log of an earlier call; the run continues
+    where it ended.
 
     >>> from lrlib import Cosine
     >>> from lrlib.lab import load, mlp, seeded
@@ -171,7 +172,7 @@ def save_checkpoint(
         "history": asdict(history),
         "random": {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()},
     }
-    # By way of memory: if the disk is full, torch's own writer fails without saying why.
+    # First into memory: if the disk is full, torch's own writer fails without saying why.
     packed = io.BytesIO()
     torch.save(checkpoint, packed)
     with atomic_write(Path(path)) as file:

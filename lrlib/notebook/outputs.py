@@ -80,7 +80,7 @@ def measured(value: float | Interval, spec: str = ".3g", percent: bool = False) 
     """A measured number as text, marked with ≈; an `Interval` with its half-width.
 
     With `percent`, a share is written in percent, and a difference of shares in points. `spec` is
-    Python's format of a number, without a width. Raises ValueError for any other.
+    Python's format of a number, without a width. Raises ValueError for any other format.
 
     >>> measured(0.98765, ".1f", percent=True), measured(-1234.5, ",.0f")
     ('≈98.8%', '≈−1,234')
@@ -125,7 +125,7 @@ class Table:
 
 
 def table(columns: dict[str, Sequence[str]], caption: str = "") -> Table:
-    """A table of texts, the first column labels the rows; numbers by `measured` or `f"…"`.
+    """A table of texts whose first column labels the rows; write numbers with `measured` or f"…".
 
     >>> table({"rate": ["0.1"], "loss": [measured(0.25, ".2f")]}, caption="One run.")
     One run.

@@ -102,7 +102,8 @@ def show(figure: Figure, alt: str, name: str = "") -> None:
     import io
 
     if len(alt) < 40:
-        raise ValueError(f"show(alt={alt!r}): alt must say what the figure shows, in a sentence")
+        rule = "a sentence of at least 40 characters that says what the figure shows"
+        raise ValueError(f"show(alt={alt!r}): alt must be {rule}")
     for axes in figure.axes:
         _write_powers_out(axes)
     figure.draw_without_rendering()
@@ -148,7 +149,7 @@ def _check_letters(figure: Figure) -> None:
         if text.get_visible() and text.get_text().strip() and size < LETTERS:
             raise ValueError(
                 f"show: a phone shows {text.get_text()!r} in letters of {size:.1f} pixels; "
-                f"{LETTERS} are needed: a narrower figure, or larger letters"
+                f"at least {LETTERS} are needed. Make the figure narrower, or the letters larger"
             )
 
 

@@ -174,7 +174,8 @@ def test_a_run_that_ends_no_better_than_guessing_is_given_up(
     assert train(*words, "--out", str(tmp_path / "run")) == 1
     said = capsys.readouterr()
     message = (
-        r"^lrlib train: after epoch (\d+) the validation loss is (\S+), and guessing has 2\.303\. "
+        r"^lrlib train: after epoch (\d+) the validation loss is (\S+), and guessing gives 2\.303"
+        r"\. "
         rf"The rate \S+ is probably too high: try --lr {then}, or --lr find$"
     )
     ((epoch, loss),) = re.findall(message, said.err, re.M)
@@ -283,11 +284,17 @@ def test_every_schedule_fits_any_run(schedule: str) -> None:
         (["--momentum", "nan"], r"--momentum=nan: must be from 0 to below 1$"),
         (["--weight-decay", "nan"], r"--weight-decay=nan: must be a finite number of at least 0$"),
         (["--batch-size", "1078"], r"--batch-size=1078: must be at most 1077, the number of train"),
-        (["--patience", "5"], r"--patience=5: does nothing without --plateau; leave it out$"),
-        (["--factor", "0.1"], r"--factor=0.1: does nothing without --plateau; leave it out$"),
+        (
+            ["--patience", "5"],
+            r"--patience=5: this option does nothing without --plateau; leave it out$",
+        ),
+        (
+            ["--factor", "0.1"],
+            r"--factor=0.1: this option does nothing without --plateau; leave it out$",
+        ),
         (
             ["--optimizer", "adam", "--momentum", "0.9"],
-            r"--momentum=0.9: does nothing with --optimizer adam; leave it out$",
+            r"--momentum=0.9: this option does nothing with --optimizer adam; leave it out$",
         ),
         (["--keep", "1.5"], r"keep must be a finite number above 0 and at most 1"),
         (["--factor", "2", "--plateau"], r"factor must be below 1"),

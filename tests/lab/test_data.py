@@ -95,7 +95,7 @@ def test_a_text_that_is_missing_short_or_no_text_is_named(tmp_path: Path) -> Non
     with pytest.raises(DataError, match=r"load_text\('.*gone.txt'\): there is no such file"):
         load_text(tmp_path / "gone.txt")
     (tmp_path / "bytes.txt").write_bytes(bytes(range(256)) * 100)
-    with pytest.raises(DataError, match="not a text in UTF-8"):
+    with pytest.raises(DataError, match="the file isn't a text in UTF-8"):
         load_text(tmp_path / "bytes.txt")
     (tmp_path / "short.txt").write_text("too short", encoding="utf-8")
     with pytest.raises(ValueError, match="at least 10,000 characters, not 9"):
@@ -193,7 +193,7 @@ GOOD = {"images": np.zeros((20, 4, 4), np.uint8), "labels": np.arange(20) % 2}
         ({"labels": np.full(20, -1)}, "integers from 0"),
         ({"labels": np.zeros(20, int)}, "at least 2 classes"),
         ({"labels": np.array([1] + [0] * 19)}, "too few of class 1"),
-        ({"labels": np.array(["cat"] * 20, object)}, "not a plain .npz"),
+        ({"labels": np.array(["cat"] * 20, object)}, "isn't a plain .npz"),
         ({"test_labels": np.zeros(3, int)}, "'test_images' and 'test_labels', but holds"),
         (
             {"test_images": np.zeros((3, 4, 4), np.uint8), "test_labels": np.zeros(2, int)},

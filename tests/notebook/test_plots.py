@@ -115,7 +115,7 @@ def test_a_log_axis_has_no_exponents(displayed) -> None:
 
 def test_alt_text_must_say_something(displayed) -> None:
     fig, _ = plots.figure()
-    with pytest.raises(ValueError, match="must say what the figure shows"):
+    with pytest.raises(ValueError, match="that says what the figure shows"):
         plots.show(fig, "a plot")
 
 

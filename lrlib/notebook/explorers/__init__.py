@@ -1,8 +1,8 @@
 """Interactive figures for Jupyter and the website: those of the chapters, and the playground.
 
 An explorer is one ES module without dependencies. Its formulas are JavaScript, and the tests hold
-them equal to lrlib's and torch's. `first-look` and `playground` train networks, in the browser also
-where there is a kernel. A page on which no script runs shows a static fallback: what the explorer
+them equal to lrlib's and torch's. `first-look` and `playground` train networks in the browser,
+even if there is a kernel. A page on which no script runs shows a static fallback: what the explorer
 draws at its start.
 """
 

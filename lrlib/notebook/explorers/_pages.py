@@ -13,7 +13,7 @@ from lrlib.notebook.records import recorded
 
 _HERE = Path(__file__).parent
 
-# What those need that train, in a worker of the page. Their digits are in a file of their own.
+# What the explorers that train need, in a worker of the page. Their digits are in their own file.
 TRAINS = ("stats", "engine", "kernel", "trainer", "results")
 DATA_FILE = "digits.js"
 
@@ -33,7 +33,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "playground": ("schedules", "compose", *TRAINS, "finder"),
 }
 
-# The figures' colors and those around them; in dark mode, lighter ones.
+# The colors of the figures and of what is around them; dark mode has lighter ones.
 LIGHT = PALETTE | {
     **{"text": "#1f2933", "quiet": "#52606d", "grid": "#e3e3e3"},
     **{"border": "#c9d1d9", "surface": "#ffffff", "field": "#f6f8fa"},
