@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from pathlib import Path
@@ -50,6 +51,17 @@ def test_it_opens_with_a_title_what_you_will_see_time_and_place(notebook: dict) 
     assert first.startswith("# ")
     for part in ("**You will see**", "**Time**", "**Runs**"):
         assert part in first
+
+
+def test_every_claim_and_table_ends_its_cell_and_so_is_shown(notebook: dict) -> None:
+    """Jupyter shows the value of a cell's last line only."""
+    for cell in code_cells(notebook):
+        if text(cell).startswith(("%", "# Setup")):
+            continue
+        for line in ast.parse(text(cell)).body[:-1]:
+            called = line.value if isinstance(line, ast.Expr) else None
+            name = getattr(getattr(called, "func", None), "id", None)
+            assert name not in {"claim", "table"}, ast.unparse(line)
 
 
 def test_the_setup_cell_is_the_same_everywhere_and_installs_the_right_repository(
