@@ -38,7 +38,7 @@ check: $(READY) ## Style, types and unit tests, in under a minute: before every 
 test: check ## That, then what is slower: the site built and tried, every notebook re-run and compared
 	$(TEST) tests -m "slow and not long" $(SHARED)
 	@$(BIN)/python tests/book/alone.py
-	$(NOTEBOOKS) --numprocesses $(JOBS)
+	$(NOTEBOOKS) --numprocesses $(JOBS) -p forked_kernels
 
 test-cuda: $(READY) ## The same notebooks and the tests that touch a device, on a GPU
 	LRLIB_DEVICE=cuda $(TEST) tests/test_lr_dropout.py tests/lab/test_training.py tests/lab/test_sweep.py tests/lab/test_models.py tests/lab/test_data.py

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,18 @@ ROOT = Path(__file__).resolve().parents[1]
 # The same examples every time, so that a green suite stays green.
 settings.register_profile("same", derandomize=True, deadline=None, max_examples=60)
 settings.load_profile("same")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Imports no file for nothing: each of the two test runs has only some of them to run."""
+    if collection_path.suffix != ".py":
+        return None
+    text = collection_path.read_text(encoding="utf-8")
+    for_nothing = {
+        "not slow and not long": re.search(r"^pytestmark = .*mark\.(slow|long)\b", text, re.M),
+        "slow and not long": "mark.slow" not in text,
+    }
+    return bool(for_nothing.get(config.option.markexpr)) or None
 
 
 @pytest.fixture

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from pathlib import Path
 
-import nbformat
 import numpy as np
 import pytest
 import torch
@@ -28,8 +28,9 @@ OPTIMIZERS = [
 @pytest.fixture(scope="module")
 def magma():
     """The function of the notebook's cell."""
-    cells = nbformat.read(NOTEBOOK, as_version=4).cells
-    (source,) = (cell.source for cell in cells if cell.source.startswith("def magma("))
+    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+    sources = ("".join(cell["source"]) for cell in cells)
+    (source,) = (source for source in sources if source.startswith("def magma("))
     namespace = {"torch": torch, "cosine_similarity": cosine_similarity}
     exec(source, namespace)
     return namespace["magma"]

@@ -128,6 +128,7 @@ def test_run_i_is_fit_text_with_the_same_seed() -> None:
     assert result.train_loss[0, -1] != result.train_loss[2, -1], "the schedule matters"
 
 
+@pytest.mark.slow
 def test_processes_change_nothing() -> None:
     settings = dict(steps=6, optimizer=ADAMW, average=0.9)
     here = fit_texts(NETWORK, TEXT, SWEEP, **settings)

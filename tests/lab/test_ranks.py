@@ -35,6 +35,14 @@ def nobody_is_left_behind() -> Any:
     assert not multiprocessing.active_children()
 
 
+@pytest.fixture
+def forks(monkeypatch) -> None:
+    """Ranks that are forks of a process which has imported torch, and so start at once."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["joblib", "lrlib.lab", "pytest", "torch._dynamo"])
+    monkeypatch.setattr(torch.multiprocessing, "get_context", lambda method: context)
+
+
 def network() -> nn.Module:
     torch.manual_seed(0)
     return nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3)).double()
@@ -67,7 +75,9 @@ def trained_together() -> torch.Tensor:
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
-def test_together_they_give_the_answer_of_one_process(ranks: int) -> None:
+def test_together_they_give_the_answer_of_one_process(ranks: int, request) -> None:
+    if ranks == 1:
+        request.getfixturevalue("forks")
     alone = trained()
     together = run_ranks(trained_together, ranks)
     assert len(together) == ranks
@@ -101,7 +111,7 @@ def dies(how: str) -> None:
         ("leaves", "rank 1 of 2 was ended with exit code 0; the others were stopped"),
     ],
 )
-def test_a_rank_that_dies_ends_all_at_once_and_is_named(how: str, said: str) -> None:
+def test_a_rank_that_dies_ends_all_at_once_and_is_named(forks, how: str, said: str) -> None:
     start = time.monotonic()
     with pytest.raises(RankError) as caught:
         run_ranks(partial(dies, how), timeout=300)
@@ -115,12 +125,12 @@ def waits_alone() -> None:
         time.sleep(1000)
 
 
-def test_a_rank_that_waits_for_ever_is_stopped_and_named() -> None:
-    with pytest.raises(TimeoutError, match=r"run_ranks\(timeout=20\): still running .*: rank 1\."):
-        run_ranks(waits_alone, timeout=20)
+def test_a_rank_that_waits_for_ever_is_stopped_and_named(forks) -> None:
+    with pytest.raises(TimeoutError, match=r"run_ranks\(timeout=5\): still running .*: rank 1\."):
+        run_ranks(waits_alone, timeout=5)
 
 
-def test_a_result_that_cannot_be_sent_is_an_error() -> None:
+def test_a_result_that_cannot_be_sent_is_an_error(forks) -> None:
     with pytest.raises(RankError, match="rank 0 of 1 failed"):
         run_ranks(lambda: (n for n in range(3)), ranks=1)
 
