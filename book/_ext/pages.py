@@ -4,6 +4,7 @@ Under a notebook's title stands how to run it and what its last run was; at the 
 narrative, the next chapter. The code of a figure, the setup, the imports and long reports are
 folded, and named.
 A link `[text](#explorer-noisy-valley?rate=2.1)` sets the explorer that is on the same page.
+The search page gets the messages of errors and warnings that the pages explain.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from lrlib.notebook import explorers
 
 SETTING = re.compile(r"#explorer-(?P<name>[\w-]+?)\?")
 WORDS = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[._])(?=\w)")
+MESSAGE = re.compile(r"\w+(Error|Warning|Exception): ")
 CHAPTER = re.compile(r"chapters/\d\d-[\w-]+/index")
 # A cell that trains, steps or draws is more than a report, however long its claim is.
 EXPERIMENT = re.compile(r"torch\.|optimizer\.|scheduler\.|random\.|\bfit|\brun\(|show\(")
@@ -123,6 +125,38 @@ def name_exhibits(app: Sphinx, doctree: nodes.document) -> None:
             labels["anonlabels"][name] = (page, name)
 
 
+def keep_messages(app: Sphinx, doctree: nodes.document) -> None:
+    """Keeps what errors and warnings say, and the section that explains it, for the search.
+
+    A message is a title that is code, with the quotations below it, which show how it goes on; or
+    any code that begins with the name of an error or a warning.
+    """
+    messages: dict[str, dict[str, None]] = {}
+    for literal in doctree.findall(nodes.literal):
+        titled = isinstance(literal.parent, nodes.title) and len(literal.parent) == 1
+        if titled or MESSAGE.match(literal.astext()):
+            section = literal.parent
+            while not isinstance(section, nodes.section):
+                section = section.parent
+            texts = messages.setdefault(section["ids"][-1], {})
+            texts[literal.astext()] = None
+            if titled:
+                texts |= {quote.astext(): None for quote in section.findall(nodes.block_quote)}
+    app.env.metadata[app.env.docname]["messages"] = [[at, [*all]] for at, all in messages.items()]
+
+
+def give_messages(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
+    """Gives the search page the messages that the pages explain."""
+    if page == "search":
+        context["messages"] = [
+            [one, *message]
+            for one in sorted(app.env.found_docs)
+            for message in app.env.metadata[one].get("messages", ())
+        ]
+
+
 def keep_last_run(app: Sphinx, doctree: nodes.document) -> None:
     """Keeps a notebook's last run for its page, which is read again when the runs change."""
     page = app.env.docname
@@ -190,6 +224,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("doctree-read", break_names)
     app.connect("doctree-read", keep_last_run)
     app.connect("doctree-read", name_exhibits)
+    app.connect("doctree-read", keep_messages)  # with the names of exhibits
+    app.connect("html-page-context", give_messages)
     # After the theme has made its buttons and its sidebar.
     app.connect("html-page-context", add_links, priority=600)
     app.connect("html-page-context", name_expanders, priority=600)

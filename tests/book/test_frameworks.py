@@ -669,14 +669,14 @@ MESSAGES: dict[str, Callable[[], list[str]]] = {
     "tried to get lr value before": before_the_first_step,
 }
 TITLES = re.findall(
-    r"^#### (`+) ?(.*?) ?\1$",
+    r"^#### (`+) ?(.*?) ?\1$(?:\n\n> (.*))?",
     SYMPTOMS.split("### In Lightning and Trainer")[1].split("\n## ")[0],
     re.M,
 )
 
 
 def test_every_message_of_a_framework_is_tried() -> None:
-    titles = [title for _, title in TITLES]
+    titles = [title for _, title, _ in TITLES]
     assert len(titles) == len(MESSAGES)
     for words in MESSAGES:
         assert sum(words in title for title in titles) == 1, words
@@ -684,9 +684,9 @@ def test_every_message_of_a_framework_is_tried() -> None:
 
 @pytest.mark.parametrize("words", MESSAGES)
 def test_a_framework_says_it_word_for_word(words: str) -> None:
-    (title,) = [title for _, title in TITLES if words in title]
+    ((title, rest),) = [entry[1:] for entry in TITLES if words in entry[1]]
     heard = MESSAGES[words]()
-    assert any(one.startswith(title.removesuffix(" …")) for one in heard), heard
+    assert any(one.startswith(title.removesuffix(" …")) and rest in one for one in heard), heard
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,17 @@
 """The site's own search: what people type leads to the right page, among the first three.
 
-The queries are words of the field, their synonyms, and error messages as they are pasted.
+The queries are words of the field, their synonyms, and questions. A message that is pasted leads to
+the section that explains it: `pastes.txt` has what programs with these errors printed.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Page
 
 pytestmark = pytest.mark.slow
 
@@ -122,35 +125,6 @@ QUERIES = {
     "timm step_update": (FRAMEWORKS, OWN),
     "Ignite LRScheduler": (FRAMEWORKS, OWN),
     "step calculator": (f"{STEPS}/index", FRAMEWORKS),
-    # Messages, pasted.
-    "Detected call of `lr_scheduler.step()` before `optimizer.step()`": (MUSEUM,),
-    "KeyError: 'initial_lr'": (MUSEUM,),
-    "param 'initial_lr' is not specified in param_groups[0] when resuming an optimizer": (MUSEUM,),
-    "ValueError: Tried to step 11 times. The specified number of total steps is 10": (MUSEUM,),
-    "UnpicklingError: Weights only load failed": (MUSEUM,),
-    "TypeError: step() missing 1 required positional argument: 'metrics'": (
-        MUSEUM,
-        f"{PLATEAU}/training",
-    ),
-    "ValueError: zip() argument 2 is shorter than argument 1": (MUSEUM,),
-    "optimizer must support momentum or beta1 with `cycle_momentum` option enabled": (MUSEUM,),
-    "ValueError: Invalid learning rate: -0.1": (BROKEN,),
-    "TypeError: '<=' not supported between instances of 'float' and 'str'": (BROKEN,),
-    "ValueError: optimizer got an empty parameter list": (BROKEN,),
-    "ValueError: some parameters appear in more than one parameter group": (BROKEN,),
-    "Seems like `optimizer.step()` has been overridden after learning rate scheduler "
-    "initialization. Please, make sure to call `optimizer.step()` before `lr_scheduler.step()`.": (
-        BROKEN,
-    ),
-    "The epoch parameter in `scheduler.step()` was not necessary and is being deprecated where "
-    "possible.": (BROKEN,),
-    "ValueError: loaded state dict contains a parameter group that doesn't match the size of "
-    "optimizer's group": (BROKEN,),
-    "ValueError: Expected float between 0 and 1 pct_start, but got 30": (BROKEN,),
-    "TypeError: StepLR.__init__() got an unexpected keyword argument 'verbose'": (BROKEN,),
-    "A `OneCycleLR` scheduler is using 'interval': 'epoch'. Are you sure you didn't mean "
-    "'interval': 'step'?": (BROKEN, FRAMEWORKS, f"{STEPS}/index"),
-    "ZeroDivisionError: integer modulo by zero": (BROKEN,),
     # Symptoms, as they are typed.
     "loss is NaN": (BROKEN,),
     "loss not decreasing": (BROKEN,),
@@ -186,23 +160,117 @@ QUERIES = {
 }
 
 
+# Addresses, and what is pasted; without an address, what the book doesn't explain.
+PASTES = re.findall(
+    r"^=== ?(.*)\n((?:(?!===).*\n)+)",
+    Path(__file__).with_name("pastes.txt").read_text(encoding="utf-8"),
+    re.M,
+)
+
 # What the search lists, in its order, without waiting until the page has drawn it line by line.
-ASK = "query => Search._performSearch(...Search._parseQuery(query)).reverse().map(one => one[0])"
+ASK = """query => Search._performSearch(...Search._parseQuery(query)).reverse()
+    .map(([page, , anchor]) => page + anchor)"""
 
 
-def test_what_people_type_leads_to_the_right_page(browser: Browser, address: str) -> None:
+@pytest.fixture(scope="module")
+def search(browser: Browser, address: str) -> Iterator[Page]:
     page = browser.new_page()
     # The excerpts below the results need each page that was found.
-    page.route(re.compile(r"\.html(#.*)?$"), lambda route: route.abort())
+    page.route(re.compile(r"(?<!search)\.html(#.*)?$"), lambda route: route.abort())
     page.goto(f"{address}search.html?q=warmup")
-    shown = page.locator("#search-results li > a")
-    shown.nth(9).wait_for()
-    drawn = [link.split("#")[0] for link in shown.evaluate_all("all => all.map(a => a.href)")[:10]]
-    assert drawn == [f"{address}{one}.html" for one in page.evaluate(ASK, "warmup")[:10]]
+    page.locator("#search-results li > a").nth(9).wait_for()
+    yield page
+    page.close()
+
+
+def ask(search: Page, query: str) -> list[str]:
+    return search.evaluate(ASK, " ".join(query.splitlines()))
+
+
+def test_what_people_type_leads_to_the_right_page(search: Page, address: str) -> None:
+    shown = search.locator("#search-results li > a").evaluate_all("all => all.map(a => a.href)")
+    drawn = [link.removeprefix(address).replace(".html", "") for link in shown[:10]]
+    assert drawn == ask(search, "warmup")[:10]
     missed = []
     for query, wanted in QUERIES.items():
-        first = list(dict.fromkeys(page.evaluate(ASK, query)))[:3]
+        first = list(dict.fromkeys(one.split("#")[0] for one in ask(search, query)))[:3]
         if not {one.removeprefix("chapters/") for one in first} & set(wanted):
             missed.append(f"{query}: {', '.join(first) or 'nothing'}")
-    page.close()
     assert not missed, "\n".join([f"{len(missed)} of {len(QUERIES)} miss:", *missed])
+
+
+def test_a_paste_leads_first_to_what_explains_it_and_to_nothing_else(search: Page) -> None:
+    assert sum(bool(wanted) for wanted, _ in PASTES) > 40
+    messages = "query => messagesIn(query).map(({ page, anchor }) => `${page}#${anchor}`)"
+    missed = []
+    for wanted, text in PASTES:
+        found = list(dict.fromkeys(search.evaluate(messages, text)))
+        shown = ask(search, text)
+        if found != wanted.split() or shown[: len(found)] != found or not shown:
+            missed.append(f"{text[-80:]!r}: {found or 'no message'}, shown {shown[:3]}")
+        assert len(set(shown)) == len(shown)
+    assert not missed, "\n".join([f"{len(missed)} of {len(PASTES)} miss:", *missed])
+
+
+def test_every_message_is_found_with_other_numbers_in_a_log(search: Page) -> None:
+    """At the first section that has it; for a part of a longer message, at the whole one."""
+    wanted: dict[str, str] = {}
+    for page, anchor, texts in search.evaluate("MESSAGES"):
+        for text in texts:
+            wanted.setdefault(text, f"{page}#{anchor}")
+    missed = []
+    for text, address in wanted.items():
+        other = re.sub(r"\b\d+", lambda number: f"{int(number[0]) + 17}", text)
+        first = ask(search, f'File "/home/me/train.py", line 12, in train() [1m{other}[0m')[0]
+        longer = any(text in one for one, other in wanted.items() if other == first)
+        if not longer:
+            missed.append(f"{text}: {first}, not {address}")
+    assert len(wanted) > 100
+    assert not missed, "\n".join([f"{len(missed)} of {len(wanted)} miss:", *missed])
+
+
+def test_what_is_no_message_is_not_taken_for_one(search: Page) -> None:
+    """All queries above, and all titles and index entries of the book."""
+    titles = search.evaluate("Object.keys(Search._index.alltitles)")
+    entries = search.evaluate("Object.keys(Search._index.indexentries)")
+    name = re.compile(r"(Error|Exception|Warning)\b|^tried to get lr")
+    others = [one for one in (*QUERIES, *titles, *entries) if not name.search(one)]
+    assert len(others) > 800
+    taken = "queries => queries.filter(query => messagesIn(query).length)"
+    assert search.evaluate(taken, others) == []
+
+
+def test_pages_with_most_of_the_words_if_no_page_has_all(browser: Browser, address: str) -> None:
+    page = browser.new_page()
+    for query, said, count in (
+        ("Polyak step size for a ResNet-50 with batch norm and momentum", "No page has all", 5),
+        ("qwertz", "did not match any", 0),
+    ):
+        page.goto(f"{address}search.html?q={query}")
+        page.get_by_text(said).wait_for()
+        shown = page.locator("#search-results li > a")
+        assert shown.count() == count
+        if count:
+            # The rarest word is there.
+            links = shown.evaluate_all("all => all.map(a => a.href)")
+            assert f"{address}chapters/{DECAY}/index.html" in links[:3]
+    page.close()
+
+
+def test_a_traceback_can_be_pasted_into_the_field(browser: Browser, address: str) -> None:
+    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
+    page = context.new_page()
+    page.goto(f"{address}search.html")
+    wanted, text = PASTES[0]
+    page.evaluate("text => navigator.clipboard.writeText(text)", text)
+    page.locator("form.bd-search input:visible").first.click()
+    page.keyboard.press("Control+V")
+    page.keyboard.press("Enter")
+    # The words of the log are marked neither here nor there.
+    page.locator("#search-results .context").first.wait_for()
+    assert page.locator(".highlighted").count() == 0
+    page.locator("#search-results li > a").first.click()
+    page.wait_for_url(f"**/{wanted.replace('#', '.html#')}")
+    page.wait_for_timeout(100)
+    assert page.locator(".highlighted").count() == 0
+    context.close()
