@@ -404,7 +404,7 @@ class OneCycle(Schedule):
     steps: Annotated[int, partial(_checks.integer, low=2)]
     peak_at: Share = 0.3
     start: Factor = 1 / 25
-    end: Factor = 1 / 25 * 1e-4
+    end: Factor = 1 / 25 / 1e4
     shape: Annotated[str, _checks.one_of("cosine", "linear")] = "cosine"
     three_phase: Flag = False
 

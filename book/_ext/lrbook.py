@@ -248,8 +248,8 @@ def direction(row: dict[str, Any]) -> str:
 def duration(seconds: float) -> str:
     for unit, size in (("s", 1), ("ms", 1e-3)):
         if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds / 1e-6:.3g} µs"
+            return f"{seconds / size:.3g}\N{NO-BREAK SPACE}{unit}"
+    return f"{seconds / 1e-6:.3g}\N{NO-BREAK SPACE}µs"
 
 
 def patiently(start: Callable[[], Any]) -> Callable[[], Any]:

@@ -1,0 +1,83 @@
+"""What a typesetter does: nothing hangs at the start of a line, and a table's columns stand right.
+
+A number keeps its % and its ±, and a symbol the full stop that follows it. In a table, numbers are
+aligned on the right and words on the left, whoever wrote the table: a page or a notebook.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+
+NUMBER = re.compile(r"[≈≤≥<>+−-]*\d[\d.,]*(e[+−-]?\d+)?(?![\w.])")
+CELL = re.compile(r"<(t[dh])\b([^>]*)>(.*?)</\1>", re.DOTALL)
+# A longer formula may have to break on a phone.
+SHORT = 24
+
+
+def keep_together(app: Sphinx, doctree: nodes.document) -> None:
+    """Spaces that don't break in `95 %` and `2 ± 1`; symbols with their punctuation."""
+    for text in list(doctree.findall(nodes.Text)):
+        if isinstance(text.parent, nodes.paragraph | nodes.inline | nodes.strong | nodes.emphasis):
+            kept = re.sub(r"(?<=\d) (?=%)| (?=±)|(?<=±) ", "\N{NO-BREAK SPACE}", text)
+            if kept != text:
+                text.parent.replace(text, nodes.Text(kept))
+    for formula in list(doctree.findall(nodes.math)):
+        after = formula.next_node(descend=False, siblings=True)
+        mark = re.match(r"[.,;:?!)’]+", after) if isinstance(after, nodes.Text) else None
+        if mark and len(formula.astext()) <= SHORT:
+            after.parent.replace(after, nodes.Text(after[mark.end() :]))
+            whole = nodes.inline("", classes=["unbroken"])
+            formula.parent.replace(formula, whole)
+            whole += [formula, nodes.Text(mark[0])]
+
+
+def align_columns(app: Sphinx, doctree: nodes.document) -> None:
+    """Marks the columns of numbers in a page's tables, and those of words in a notebook's."""
+    for table in doctree.findall(nodes.tgroup):
+        rows = [row.children for row in table.findall(nodes.row)]
+        for column in list(zip(*rows, strict=False))[1:]:
+            if set(kinds(cell.astext() for cell in column[1:])) == {True}:
+                for cell in column:
+                    cell["classes"].append("text-right")
+    for output in doctree.findall(nodes.raw):
+        if '<table class="dataframe">' in output.astext():
+            output.children = [nodes.Text(with_words(output.astext()))]
+
+
+def with_words(html: str) -> str:
+    """The HTML of a notebook's table, the cells of columns of words marked."""
+    head, *rows = [CELL.findall(row) for row in re.findall(r"<tr.*?</tr>", html, re.DOTALL)]
+    words = set()
+    for place in range(1, len(head)):
+        found = kinds(re.sub("<.*?>", "", row[place][2]) for row in rows if len(row) > place)
+        if found.count(True) < len(found) / 2:
+            words.add(place)
+
+    def marked(row: re.Match[str]) -> str:
+        places = iter(range(len(head)))
+        return CELL.sub(
+            lambda cell: (
+                cell[0].replace(f"<{cell[1]}", f'<{cell[1]} class="words"', 1)
+                if next(places, 0) in words
+                else cell[0]
+            ),
+            row[0],
+        )
+
+    return re.sub(r"<tr.*?</tr>", marked, html, flags=re.DOTALL)
+
+
+def kinds(cells: Iterable[str]) -> list[bool]:
+    """Of each cell that isn't empty or a dash, whether it begins with a number."""
+    return [bool(NUMBER.match(cell.strip())) for cell in cells if cell.strip(" –-\n")]
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    app.connect("doctree-read", keep_together)
+    app.connect("doctree-read", align_columns)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
