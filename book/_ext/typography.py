@@ -15,6 +15,7 @@ from sphinx.application import Sphinx
 
 NUMBER = re.compile(r"[≈≤≥<>+−-]*\d[\d.,]*(e[+−-]?\d+)?(?![\w.])")
 CELL = re.compile(r"<(t[dh])\b([^>]*)>(.*?)</\1>", re.DOTALL)
+PROSE = nodes.paragraph | nodes.inline | nodes.strong | nodes.emphasis | nodes.caption
 # A longer formula may have to break on a phone.
 SHORT = 24
 
@@ -22,18 +23,24 @@ SHORT = 24
 def keep_together(app: Sphinx, doctree: nodes.document) -> None:
     """Spaces that don't break in `95 %` and `2 ± 1`; symbols with their punctuation."""
     for text in list(doctree.findall(nodes.Text)):
-        if isinstance(text.parent, nodes.paragraph | nodes.inline | nodes.strong | nodes.emphasis):
+        if isinstance(text.parent, PROSE):
             kept = re.sub(r"(?<=\d) (?=%)| (?=±)|(?<=±) ", "\N{NO-BREAK SPACE}", text)
             if kept != text:
                 text.parent.replace(text, nodes.Text(kept))
     for formula in list(doctree.findall(nodes.math)):
-        after = formula.next_node(descend=False, siblings=True)
-        mark = re.match(r"[.,;:?!)’]+", after) if isinstance(after, nodes.Text) else None
-        if mark and len(formula.astext()) <= SHORT:
-            after.parent.replace(after, nodes.Text(after[mark.end() :]))
-            whole = nodes.inline("", classes=["unbroken"])
-            formula.parent.replace(formula, whole)
-            whole += [formula, nodes.Text(mark[0])]
+        line, place = formula.parent, formula.parent.index(formula)
+        around = {at: node for at, node in enumerate(line) if isinstance(node, nodes.Text)}
+        opening = re.findall(r"[(\[]$", around.get(place - 1, ""))
+        closing = re.findall(r"^[.,;:?!)\]’]+", around.get(place + 1, ""))
+        if (opening or closing) and len(formula.astext()) <= SHORT:
+            whole = nodes.inline("", "", classes=["unbroken"])
+            line[place] = whole
+            whole += [*map(nodes.Text, opening), formula, *map(nodes.Text, closing)]
+            for mark, at in ((opening, place - 1), (closing, place + 1)):
+                if mark:
+                    text = around[at]
+                    cut = text[: -len(mark[0])] if at < place else text[len(mark[0]) :]
+                    line[at] = nodes.Text(cut)
 
 
 def align_columns(app: Sphinx, doctree: nodes.document) -> None:

@@ -49,7 +49,11 @@ def test_every_page_from_disk_is_whole_on_a_phone_and_asks_no_other_host(
         )
         cut = [f"equation cut on the right: {tex}" for tex in page.evaluate(WIDE_EQUATIONS)]
         bands = [f"bands around {image}" for image in page.evaluate(LETTERBOXED)]
-        seen += [f"{name}: {trouble}" for trouble in (*troubles, *empty, *cut, *bands)]
+        marks = [f"a letter of a font that isn't sent: {link}" for link in page.evaluate(GLYPHS)]
+        page.evaluate("document.documentElement.dataset.theme = 'dark'")
+        white = [f"white in the dark: {part}" for part in page.evaluate(WHITE)]
+        found = (*troubles, *empty, *cut, *bands, *marks, *white)
+        seen += [f"{name}: {trouble}" for trouble in found]
         troubles.clear()
         for width in (1000, 1200):  # just wide enough for the sidebar, and for margin notes
             page.set_viewport_size({"width": width, "height": 780})
@@ -66,4 +70,21 @@ WIDE_EQUATIONS = """
   const parts = [...equation.querySelectorAll(".base")].map(part => part.getBoundingClientRect());
   return Math.max(...parts.map(part => part.right)) > box.right + 1;
 }).map(equation => equation.querySelector("annotation").textContent)
+"""
+
+# The theme's icon font isn't sent: its letters are private ones.
+GLYPHS = r"""
+[...document.querySelectorAll("article a")].filter(link =>
+  /[\ue000-\uf8ff]/.test(getComputedStyle(link, "::before").content
+    + getComputedStyle(link, "::after").content)
+).map(link => link.href)
+"""
+
+# Images have a white ground, which is turned around with them.
+WHITE = r"""
+[...document.querySelectorAll("article *:not(img)")].filter(part => {
+  const [red, green, blue, alpha = 1] =
+    getComputedStyle(part).backgroundColor.match(/[\d.]+/g).map(Number);
+  return alpha > 0.5 && Math.min(red, green, blue) > 160 && part.clientHeight > 20;
+}).map(part => part.outerHTML.slice(0, 80))
 """

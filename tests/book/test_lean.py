@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+import pydata_sphinx_theme
 import pytest
 from lean import missing_icons, pruned, rebased
 
@@ -59,3 +61,14 @@ def test_an_icon_that_the_stylesheet_lacks_is_named() -> None:
     tags = '<i class="fa-solid fa-bars"> <i class="fas fa-file"> <i class="fas fa-file-pdf">'
     css = ".fa-solid{} .fa-bars{} .fa-file-pdf{}"
     assert missing_icons(tags, css) == ["fa-file"]
+
+
+def test_each_icon_is_the_one_that_the_theme_draws_by_its_name() -> None:
+    theme = Path(pydata_sphinx_theme.__file__).parent / "theme/pydata_sphinx_theme/static"
+    drawn = (theme / "scripts" / "fontawesome.js").read_text(encoding="utf-8")
+    css = (Path(__file__).parents[2] / "book/_static/icons.css").read_text(encoding="utf-8")
+    icons = re.findall(r"\.fa-([\w-]+) .*viewBox='0 0 (\d+) (\d+)'><path d='([^']*)'", css)
+    assert len(icons) > 10
+    for name, width, height, path in icons:
+        start = rf'[{{,]"?{name}"?:\[{width},{height},\[[^]]*\],"\w+","'
+        assert re.search(start + re.escape(path), drawn), name

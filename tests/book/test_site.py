@@ -14,6 +14,7 @@ import yaml
 from bs4 import BeautifulSoup
 from lrbook import patiently
 from pages import plumbing
+from typography import with_words
 
 from lrlib._rules import MUSEUM, RULES, SITE
 
@@ -325,3 +326,24 @@ def test_a_math_server_that_does_not_listen_yet_is_started_again() -> None:
     assert patiently(start)() == "server"
     with pytest.raises(TimeoutError):
         patiently(lambda: (_ for _ in ()).throw(TimeoutError()))()
+
+
+def test_columns_of_words_are_marked_in_a_notebooks_table_and_those_of_numbers_not() -> None:
+    rows = [["pair", "gain", "verdict"], ["a − b", "≈+0.2 ± 0.7 points", "not told apart"]]
+    rows.append(["b − c", "–", "1.weight"])
+    html = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+    marked = BeautifulSoup(with_words(f"<table>{html}</table>"), "html.parser")
+    assert [cell.get_text() for cell in marked.select(".words")] == [row[2] for row in rows]
+
+
+def test_no_line_begins_with_a_percent_sign_or_a_symbols_full_stop(pages) -> None:
+    loose = []
+    for name, page in pages.items():
+        for paragraph in page.select("article p"):
+            texts = "\n".join(map(str, paragraph.find_all(string=True, recursive=False)))
+            loose += [(name, found) for found in re.findall(r".*\d %.*|.* ±.*", texts)]
+        for formula in page.select("article p > span.math"):
+            after = str(formula.next_sibling or "")
+            if re.match("[.,;:]", after) and len(formula.annotation.get_text()) <= 24:
+                loose.append((name, after))
+    assert loose == []
