@@ -304,6 +304,22 @@ def show_plain_types(app: Sphinx, function: Any, bound: bool) -> None:
             function.__annotations__ = get_type_hints(function)
 
 
+def name_defaults(
+    app: Sphinx, what: str, name: str, thing: Any, options: Any, arguments: str | None, result: Any
+) -> tuple[str | None, Any]:
+    """A default that isn't Python, `<class 'torch.optim.sgd.SGD'>`, would spoil the signature."""
+    named = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", arguments or "")
+    return named.replace("<factory>", "...") or arguments, result
+
+
+def drop_aliases(
+    app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]
+) -> None:
+    """Python's own docstring of a field, "Alias for field number 0", says nothing."""
+    if lines and lines[0].startswith("Alias for field number"):
+        lines.clear()
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     # Seconds for Node to start and to answer; the defaults of 5 fail on a busy machine.
     katex.STARTUP_TIMEOUT = katex.RENDER_TIMEOUT = 120.0
@@ -311,6 +327,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", place_not_found_page)
     app.connect("builder-inited", write_explorers)
     app.connect("autodoc-before-process-signature", show_plain_types)
+    app.connect("autodoc-process-signature", name_defaults)
+    app.connect("autodoc-process-docstring", drop_aliases)
     app.connect("html-page-context", link_explorers)
     app.connect("html-page-context", reuse_description, priority=400)
     app.add_role("claims", Claims())
