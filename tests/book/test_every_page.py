@@ -80,9 +80,9 @@ GLYPHS = r"""
 ).map(link => link.href)
 """
 
-# Images have a white ground, which is turned around with them.
+# Images have a white ground, which is turned around with them; buttons change slowly.
 WHITE = r"""
-[...document.querySelectorAll("article *:not(img)")].filter(part => {
+[...document.querySelectorAll("article *:not(img, button)")].filter(part => {
   const [red, green, blue, alpha = 1] =
     getComputedStyle(part).backgroundColor.match(/[\d.]+/g).map(Number);
   return alpha > 0.5 && Math.min(red, green, blue) > 160 && part.clientHeight > 20;
