@@ -222,7 +222,7 @@ def plateau(scheduler: Any, metrics: Sequence[float], rates: Rates) -> Iterator[
     if bad:
         yield "plateau-nan", bad[0], f"the metric is {metrics[bad[0]]}, which counts as a bad epoch"
     best = float(scheduler.best)
-    if isfinite(best) and best < 0 and scheduler.threshold_mode == "rel":
+    if isfinite(best) and best < 0 < scheduler.threshold and scheduler.threshold_mode == "rel":
         yield (
             "plateau-negative",
             None,

@@ -258,7 +258,7 @@ def _curve(reading: str, test: RangeTest) -> tuple[Curve, Curve]:
     rates, loss = test.rates[count // 10 : -5], test.smoothed[count // 10 : -5]
     if len(rates) < 10 or loss.argmin() == 0:
         raise ValueError(
-            f"{reading}(test): the loss doesn't fall in {count} steps from {test.rates[0]:.3g} "
+            f"{reading}(test): there is no fall to read in {count} steps from {test.rates[0]:.3g} "
             f"to {test.rates[-1]:.3g}; set `lowest` lower, or take more `steps`"
         )
     return rates, loss

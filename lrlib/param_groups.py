@@ -183,7 +183,7 @@ def _grouped(
 def layerwise_decay(
     model: nn.Module, lr: float, decay: float, layers: Sequence[str] | None = None
 ) -> list[Group]:
-    """A group for each layer: the last has the rate `lr`, each layer below `decay` times as much.
+    """A group for each layer: the last has the rate `lr`, each other `decay` times the next one's.
 
     `layers` are name prefixes from input to output. By default they are the model's children that
     have trainable parameters, in their order. But if the model has one stack of equal blocks, as

@@ -330,7 +330,7 @@ class Cosine(Schedule):
 
 @dataclass(frozen=True)
 class CosineRestarts(Schedule):
-    """Half a cosine wave from 1 to `end`, restarted; each period is `mult` times as long.
+    """Half a cosine wave from 1 to `end`, restarted; each period is `mult` times the last.
 
     f(t) = end + (1 − end) · (1 + cos(π s / p)) / 2, where s is the number of steps since the
     last restart. The periods p are period, mult · period, mult² · period … Never ends. The

@@ -634,6 +634,13 @@ def test_each_class_of_torch_is_silent_when_it_fits_the_run(name: str, make: Any
         assert not report.findings, report
 
 
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_with_a_threshold_of_0_the_sign_of_the_metric_does_not_matter(mode: str) -> None:
+    for threshold, noticed in ((1e-4, True), (0.0, False)):
+        (report,) = plateau([-100.0] * 8, patience=1, mode=mode, threshold=threshold)
+        assert ("plateau-negative" in seen(report)) == noticed
+
+
 def test_warmup_per_batch_and_plateau_per_epoch_are_watched_together() -> None:
     optimizer = sgd()
     warm, reducer = warmup(optimizer), S.ReduceLROnPlateau(optimizer, patience=0)

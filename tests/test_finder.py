@@ -420,7 +420,7 @@ def test_a_reading_does_not_depend_on_the_unit_of_the_loss(reading) -> None:
 @pytest.mark.parametrize("curve", [np.linspace(1, 2, 100), np.ones(100), np.linspace(2, 1, 15)])
 def test_a_curve_without_a_fall_is_refused(reading, curve) -> None:
     message = (
-        f"{reading.__name__}(test): the loss doesn't fall in {len(curve)} steps from 1e-06 to "
+        f"{reading.__name__}(test): there is no fall to read in {len(curve)} steps from 1e-06 to "
         "1; set `lowest` lower, or take more `steps`"
     )
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):

@@ -192,7 +192,7 @@ def contest(
                 raise ValueError(
                     f"contest: the best rate of {entrant} at budget {budget} is still on the edge "
                     f"of a grid of {len(grid)} rates, {grid[0]:g} to {grid[-1]:g}; "
-                    "look whether the scores depend on the rate"
+                    "check whether the scores depend on the rate"
                 )
             rate = grid[0] * grid[0] / grid[1] if best == 0 else grid[-1] * grid[-1] / grid[-2]
             mean = float(scored(entrant, budget, [rate], tuning_seeds, "validation").mean())

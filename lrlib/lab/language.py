@@ -143,7 +143,7 @@ def fit_texts(
     checked: tuple[Run, ...] = _checks.each(is_run, least=1)("fit_texts", "runs", runs)
     for run in checked:
         if run.scales or run.keep < 1:
-            rule = "without scales, and with keep=1; only fit_many has per-layer rates and dropout"
+            rule = "without scales or a keep below 1, which only fit_many has"
             raise _checks.refuse("fit_texts", "runs", run, rule)
     if average is not None:
         average = _checks.number("fit_texts", "average", average, high=1.0)
