@@ -23,6 +23,9 @@ from sphinx.application import Sphinx
 from lrlib.notebook import explorers
 
 SETTING = re.compile(r"#explorer-(?P<name>[\w-]+?)\?")
+HEADING = re.compile(r"<h[1-4]>.*?</h[1-4]>", re.DOTALL)
+HYPHENATED = re.compile(r"\w+(?:-\w+)+(?![^<]*>)")
+LONG_NAME = re.compile(r"[^\s-]{30,}")  # more than a line of a list holds on a phone
 WORDS = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[._])(?=\w)")
 MESSAGE = re.compile(r"\w+(Error|Warning|Exception): ")
 CHAPTER = re.compile(r"chapters/\d\d-[\w-]+/index")
@@ -63,9 +66,15 @@ def fold_code(app: Sphinx, doctree: nodes.document) -> None:
 
 
 def break_names(app: Sphinx, doctree: nodes.document) -> None:
-    """Lets long names in a table break where their words begin, and nowhere else."""
-    for entry in doctree.findall(nodes.entry):
-        for name in list(entry.findall(nodes.literal)):
+    """Lets names in a table, and very long ones, break where their words begin."""
+    entries = doctree.findall(nodes.entry)
+    in_tables = {name for entry in entries for name in entry.findall(nodes.literal)}
+    for name in list(doctree.findall(nodes.literal)):
+        if " --" in name.astext():  # a command: its options don't break at their hyphens
+            words = [nodes.inline("", word, classes=["unbroken"]) for word in name.astext().split()]
+            name.children = []
+            name += [node for word in words for node in (nodes.Text(" "), word)][1:]
+        elif name in in_tables or LONG_NAME.search(name.astext()):
             words = WORDS.split(name.astext())
             parts = [[nodes.raw("", "<wbr>", format="html"), nodes.Text(word)] for word in words]
             name.children = []
@@ -90,6 +99,8 @@ def plumbing(source: str, recorded: bool = False) -> str | None:
     rest = [ast.unparse(one) for one in body if not isinstance(one, ast.Import | ast.ImportFrom)]
     if not rest:
         return "Show the imports"
+    if all(one.startswith("glue(") for one in rest):
+        return "Show the numbers for the chapter"
     if len(rest) <= 2 and rest[0].startswith("data = load("):
         return "Show the imports and the data"
     lines = source.count("\n") + 1
@@ -167,9 +178,16 @@ def keep_last_run(app: Sphinx, doctree: nodes.document) -> None:
 def add_links(
     app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
 ) -> None:
-    """Adds the line under a notebook's title, and the link at a chapter's end."""
+    """Adds the line under a notebook's title, and the link at a chapter's end.
+
+    A heading doesn't break in a word with a hyphen.
+    """
     if doctree is None:
         return
+    context["body"] = HEADING.sub(
+        lambda found: HYPHENATED.sub(r'<span class="unbroken">\g<0></span>', found[0]),
+        context["body"],
+    )
     if context.get("page_source_suffix") == ".ipynb":
         line = f'<p class="run-line">{run_line(app, page, context)}</p>'
         context["body"] = context["body"].replace("</h1>", f"</h1>\n{line}", 1)

@@ -15,19 +15,23 @@ from sphinx.application import Sphinx
 
 NUMBER = re.compile(r"[≈≤≥<>+−-]*\d[\d.,]*(e[+−-]?\d+)?(?![\w.])")
 CELL = re.compile(r"<(t[dh])\b([^>]*)>(.*?)</\1>", re.DOTALL)
+# A space in `95 %`, `2 ± 1` and `1.3 − 0`.
+INSIDE_NUMBERS = re.compile(r"(?<=\d) (?=%|− \d)|(?<=\d −) (?=\d)| (?=±)|(?<=±) ")
+# A name longer than a phone's first column.
+NAME = re.compile(r"[A-Za-z_]{15,}")
 PROSE = nodes.paragraph | nodes.inline | nodes.strong | nodes.emphasis | nodes.caption
 # A longer formula may have to break on a phone.
 SHORT = 24
 
 
 def keep_together(app: Sphinx, doctree: nodes.document) -> None:
-    """Spaces that don't break in `95 %` and `2 ± 1`; symbols with their punctuation."""
+    """Spaces that don't break in numbers; symbols and names in code with their punctuation."""
     for text in list(doctree.findall(nodes.Text)):
         if isinstance(text.parent, PROSE):
-            kept = re.sub(r"(?<=\d) (?=%)| (?=±)|(?<=±) ", "\N{NO-BREAK SPACE}", text)
+            kept = INSIDE_NUMBERS.sub("\N{NO-BREAK SPACE}", text)
             if kept != text:
                 text.parent.replace(text, nodes.Text(kept))
-    for formula in list(doctree.findall(nodes.math)):
+    for formula in [*doctree.findall(nodes.math), *doctree.findall(nodes.literal)]:
         line, place = formula.parent, formula.parent.index(formula)
         around = {at: node for at, node in enumerate(line) if isinstance(node, nodes.Text)}
         opening = re.findall(r"[(\[]$", around.get(place - 1, ""))
@@ -44,16 +48,24 @@ def keep_together(app: Sphinx, doctree: nodes.document) -> None:
 
 
 def align_columns(app: Sphinx, doctree: nodes.document) -> None:
-    """Marks the columns of numbers in a page's tables, and those of words in a notebook's."""
+    """Marks the columns of numbers in a page's tables."""
     for table in doctree.findall(nodes.tgroup):
         rows = [row.children for row in table.findall(nodes.row)]
         for column in list(zip(*rows, strict=False))[1:]:
             if set(kinds(cell.astext() for cell in column[1:])) == {True}:
                 for cell in column:
                     cell["classes"].append("text-right")
+
+
+def set_outputs(app: Sphinx, doctree: nodes.document) -> None:
+    """Sets what notebooks print as the text is set: claims, and tables with their captions."""
     for output in doctree.findall(nodes.raw):
-        if '<table class="dataframe">' in output.astext():
-            output.children = [nodes.Text(with_words(output.astext()))]
+        html = output.astext()
+        if '<div class="claim">' in html or '<table class="dataframe">' in html:
+            html = re.sub(r"(?<=\w)(?:'|&#x27;)(?=\w)", "’", html)
+            html = re.sub(r"`([^`<>]+)`", r"<code>\1</code>", html)
+            html = INSIDE_NUMBERS.sub("\N{NO-BREAK SPACE}", html)
+            output.children = [nodes.Text(with_words(html) if "<table" in html else html)]
 
 
 def with_words(html: str) -> str:
@@ -73,7 +85,7 @@ def with_words(html: str) -> str:
                 if next(places, 0) in words
                 else cell[0]
             ),
-            row[0],
+            NAME.sub(lambda name: re.sub("(?<=[a-z])(?=[A-Z])|(?<=_)", "<wbr>", name[0]), row[0]),
         )
 
     return re.sub(r"<tr.*?</tr>", marked, html, flags=re.DOTALL)
@@ -87,4 +99,5 @@ def kinds(cells: Iterable[str]) -> list[bool]:
 def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("doctree-read", keep_together)
     app.connect("doctree-read", align_columns)
+    app.connect("doctree-read", set_outputs)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -52,7 +52,9 @@ def test_every_page_from_disk_is_whole_on_a_phone_and_asks_no_other_host(
         marks = [f"a letter of a font that isn't sent: {link}" for link in page.evaluate(GLYPHS)]
         page.evaluate("document.documentElement.dataset.theme = 'dark'")
         white = [f"white in the dark: {part}" for part in page.evaluate(WHITE)]
-        found = (*troubles, *empty, *cut, *bands, *marks, *white)
+        faded = [f"a caption fades out: {text}" for text in page.evaluate(FADED_CAPTIONS)]
+        over = [f"a cell's text stands over the next: {text}" for text in page.evaluate(FULL_CELLS)]
+        found = (*troubles, *empty, *cut, *bands, *marks, *white, *faded, *over)
         seen += [f"{name}: {trouble}" for trouble in found]
         troubles.clear()
         for width in (1000, 1200):  # just wide enough for the sidebar, and for margin notes
@@ -87,4 +89,18 @@ WHITE = r"""
     getComputedStyle(part).backgroundColor.match(/[\d.]+/g).map(Number);
   return alpha > 0.5 && Math.min(red, green, blue) > 160 && part.clientHeight > 20;
 }).map(part => part.outerHTML.slice(0, 80))
+"""
+
+# A table's caption under the fade that says that the table goes on.
+FADED_CAPTIONS = """
+[...document.querySelectorAll("article .text_html:has(caption)")].filter(box => {
+  const [inner, outer] = [box.querySelector("caption"), box].map(b => b.getBoundingClientRect());
+  return box.scrollWidth > box.clientWidth && inner.right > outer.right - 40;
+}).map(box => box.querySelector("caption").textContent)
+"""
+
+FULL_CELLS = """
+[...document.querySelectorAll("article .text_html :is(td, th)")].filter(cell =>
+  cell.scrollWidth > cell.clientWidth + 1
+).map(cell => cell.textContent.trim())
 """

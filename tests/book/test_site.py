@@ -260,6 +260,7 @@ LONG = "x = 1" + "\n3" * 40
         ("# Setup: installs lrlib\n%pip install x", "Show the setup"),
         ("import torch\nfrom lrlib import Cosine", "Show the imports"),
         ("import torch\ntorch.manual_seed(0)", None),
+        ("glue('a', '1')\nglue('b', '2')", "Show the numbers for the chapter"),
         ('import torch\ndata = load("digits")', "Show the imports and the data"),
         ('import torch\ndata = load("digits")\nEPOCHS = 3\nSEEDS = 4', None),
         ("fig, axes = figure()\nshow(fig, alt='a')", "Show the code of this figure"),
