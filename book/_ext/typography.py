@@ -47,6 +47,17 @@ def keep_together(app: Sphinx, doctree: nodes.document) -> None:
                     line[at] = nodes.Text(cut)
 
 
+def letter_lists(app: Sphinx, doctree: nodes.document) -> None:
+    """Lists of `a. …`, `b. …`, which Markdown can only write with a bullet before the letter."""
+    for bullets in list(doctree.findall(nodes.bullet_list)):
+        first = [next(item.findall(nodes.Text), nodes.Text("")) for item in bullets]
+        if [text[:3] for text in first] == [f"{chr(97 + n)}. " for n in range(len(first))]:
+            for text in first:
+                text.parent.replace(text, nodes.Text(text[3:]))
+            letters = nodes.enumerated_list("", *bullets, enumtype="loweralpha", suffix=".")
+            bullets.parent.replace(bullets, letters)
+
+
 def align_columns(app: Sphinx, doctree: nodes.document) -> None:
     """Marks the columns of numbers in a page's tables."""
     for table in doctree.findall(nodes.tgroup):
@@ -98,6 +109,7 @@ def kinds(cells: Iterable[str]) -> list[bool]:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("doctree-read", keep_together)
+    app.connect("doctree-read", letter_lists)
     app.connect("doctree-read", align_columns)
     app.connect("doctree-read", set_outputs)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

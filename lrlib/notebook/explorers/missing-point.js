@@ -32,7 +32,7 @@ const explorer = {
           bars: here,
         },
         {
-          title: "The same for every keep probability",
+          title: "The mean step at each keep probability",
           wide: true,
           x: { label: "keep probability p", min: 0, max: 1 },
           y: { log: true, min: 0.05, max: Math.max(plain * 1.5, 2) },
