@@ -27,7 +27,12 @@ _, MESSAGES, FRAMEWORKS, SYMPTOMS, _ = re.split(
 )
 (BEFORE,) = re.findall(BLOCK, MESSAGES.split("####")[0], re.S)
 # A message, how it goes on, and what produces it.
-ENTRIES = re.findall(r"^#### (`+) ?(.*?) ?\1\n\n(?:> ([^\n]*)\n\n)?" + BLOCK, MESSAGES, re.M | re.S)
+ENTRIES = re.findall(
+    r"^#### (`+) ?(.*?) ?\1\n\n(?:> ([^\n]*)\n\n)?This (?:fails|gives the warning):\n\n" + BLOCK,
+    MESSAGES,
+    re.M | re.S,
+)
+REPAIRS = re.findall(BLOCK.replace(r"\n", r"\n:class: repair\n", 1), MESSAGES, re.S)
 (SETUP,) = re.findall(BLOCK.replace(r"\n(", r"\n(?!:)(", 1), SYMPTOMS.split("\n### ")[0], re.S)
 PROGRAMS = re.findall(BLOCK.replace(r"\n", r"\n:class: program\n", 1), SYMPTOMS, re.S)
 TITLES = re.findall(r"^#{3,4} (.*)", PAGE, re.M)
@@ -66,6 +71,25 @@ def test_torch_says_it_word_for_word(
     else:
         assert heard == message
     assert all(part in " ".join(heard.split()) for part in rest.split(" … "))
+
+
+@newest
+@pytest.mark.parametrize("program", REPAIRS)
+def test_the_repaired_lines_run_and_give_no_warning(
+    program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert said(program) == "nothing"
+
+
+def test_nearly_every_entry_has_repaired_lines_of_its_own() -> None:
+    entries = re.split(r"^#### ", MESSAGES, flags=re.M)[1:]
+    without = [entry.split("\n")[0] for entry in entries if ":class: repair" not in entry]
+    assert len(without) <= 4, without
+    assert len(REPAIRS) == len(entries) - len(without)
+    for entry in entries:
+        label = "This gives the warning:" if "Warning: " in entry.split("\n")[0] else "This fails:"
+        assert label in entry, entry
 
 
 def words(node: ast.expr) -> str:
@@ -210,3 +234,191 @@ def test_one_cycle_starts_at_a_25th_and_linear_at_a_third() -> None:
     ):
         optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1, momentum=0.9)
         assert make(optimizer).get_last_lr() == pytest.approx([0.1 * share])
+
+
+def test_one_cycle_with_ten_steps_allows_ten_calls_and_the_ninth_sets_the_lowest_rate() -> None:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+    scheduler = lr_scheduler.OneCycleLR(optimizer, max_lr=0.1, total_steps=10)
+    rates = scheduler.get_last_lr()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _ in range(10):
+            scheduler.step()
+            rates += scheduler.get_last_lr()
+    assert rates.index(min(rates)) == 9
+    assert rates[10] > 100 * rates[9]
+    with pytest.raises(ValueError, match="Tried to step 11 times"):
+        scheduler.step()
+
+
+# --- NaN after some hundred steps ---------------------------------------------------------------
+
+STOPS = PROGRAMS[[("stop_if_bad" in program) for program in PROGRAMS].index(True)]
+FINITE = "nothing"
+
+
+def first_bad(**given: Any) -> str:
+    """Where the page's program stops, with other data, another loss or another optimizer."""
+    names: dict[str, Any] = {}
+    exec(SETUP, names)
+    names |= given
+    if "optimizer" not in given:
+        names["optimizer"] = torch.optim.AdamW(names["model"].parameters(), lr=1e-3)
+    names["scheduler"] = lr_scheduler.LambdaLR(names["optimizer"], lambda t: 1.0)
+    try:
+        exec(STOPS, names)
+    except RuntimeError as error:
+        return str(error)
+    return FINITE
+
+
+def batches(steps: int, bad: int = -1, value: float = 0.0) -> list[tuple[torch.Tensor, Any]]:
+    """Random batches; one number of the batch `bad` has this value."""
+    torch.manual_seed(1)
+    found = [(torch.randn(32, 8), torch.randint(3, (32,))) for _ in range(steps)]
+    if bad >= 0:
+        found[bad][0][5, 2] = value
+    return found
+
+
+def squares(outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    return (outputs**2).mean()
+
+
+def test_a_batch_that_is_not_finite_is_named_and_its_bad_example_is_found() -> None:
+    for value in (float("nan"), float("inf")):
+        loader = batches(250, bad=200, value=value)
+        assert first_bad(loader=loader) == "step 200: the batch isn't finite"
+        assert (~torch.isfinite(loader[200][0]).flatten(1).all(1)).nonzero().tolist() == [[5]]
+    assert first_bad(loader=batches(250)) == FINITE
+
+
+def test_an_extreme_number_in_the_data_makes_a_squared_loss_infinite() -> None:
+    loader = batches(250, bad=200, value=1e25)
+    assert first_bad(loader=loader, cross_entropy=squares) == "step 200: the loss isn't finite"
+    clamped = [(inputs.clamp(-10, 10), labels) for inputs, labels in loader]
+    assert first_bad(loader=clamped, cross_entropy=squares) == FINITE
+
+
+def by_hand(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    p = torch.sigmoid(z[:, 0])
+    return -(y * torch.log(p) + (1 - y) * torch.log(1 - p)).mean()
+
+
+def from_logits(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return nn.functional.binary_cross_entropy_with_logits(z[:, 0], y)
+
+
+def test_a_logarithm_by_hand_fails_after_some_hundred_steps_of_adamw_that_went_well() -> None:
+    def run(loss: Any) -> str:
+        torch.manual_seed(0)
+        x = torch.randn(320, 8)
+        loader = list(zip(x.split(32), (x[:, 0] > 0).float().split(32), strict=True)) * 100
+        model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 1))
+        optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+        return first_bad(loader=loader, model=model, optimizer=optimizer, cross_entropy=loss)
+
+    stopped = re.fullmatch(r"step (\d+): the loss isn't finite", run(by_hand))
+    assert stopped
+    assert 100 < int(stopped[1]) < 1000
+    assert run(from_logits) == FINITE
+    assert torch.sigmoid(torch.tensor(20.0)) == 1
+
+
+@pytest.mark.parametrize(("added", "stops"), [(0.0, True), (1e-8, False)])
+def test_a_root_at_0_gives_a_bad_gradient_and_torch_names_it(added: float, stops: bool) -> None:
+    def distance(outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return torch.sqrt(((outputs[:16] - outputs[16:]) ** 2).sum(1) + added).mean()
+
+    loader = batches(250)
+    loader[200][0][16] = loader[200][0][0]
+    heard = first_bad(loader=loader, cross_entropy=distance)
+    assert heard.startswith("step 200: the gradient of 0.weight") if stops else heard == FINITE
+    if stops:
+        with warnings.catch_warnings(), torch.autograd.set_detect_anomaly(True):
+            warnings.simplefilter("ignore")
+            assert "PowBackward0" in first_bad(loader=loader, cross_entropy=distance)
+
+
+def test_adamw_with_float16_weights_divides_by_0_and_with_bfloat16_does_not() -> None:
+    for kind, wanted in ((torch.float16, "the weight"), (torch.bfloat16, FINITE)):
+        model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3)).to(kind)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+        loader = [(inputs.to(kind), labels) for inputs, labels in batches(250)]
+        assert wanted in first_bad(loader=loader, model=model, optimizer=optimizer)
+    assert torch.tensor(1e-8).half() == 0 != torch.tensor(1e-8).bfloat16()
+
+
+@newest
+def test_float16_overflows_in_autocast_and_only_a_scaler_keeps_the_weights_finite() -> None:
+    inputs, labels = torch.full((32, 8), 6e4), torch.randint(3, (32,))
+    for scaled in (False, True):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3))
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+        scaler = torch.amp.GradScaler("cpu", enabled=scaled)
+        with torch.autocast("cpu", dtype=torch.float16):
+            loss = cross_entropy(model(inputs) * 10, labels)
+            with torch.autocast("cpu", enabled=False):
+                assert cross_entropy(model(inputs) * 10, labels).isfinite()
+        assert not loss.isfinite()
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        assert all(w.isfinite().all() for w in model.parameters()) == scaled
+
+
+def warmed_up(peak: float, warmup: int) -> tuple[list[float], list[float]]:
+    """The losses and rates of SGD, up to the first loss that isn't finite."""
+    torch.manual_seed(0)
+    x, y = torch.randn(320, 8), torch.randint(3, (320,))
+    model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3))
+    optimizer = torch.optim.SGD(model.parameters(), lr=peak, momentum=0.9)
+    scheduler = lr_scheduler.LambdaLR(optimizer, lambda t: min(1.0, (t + 1) / warmup))
+    seen, rates = [], []
+    for inputs, labels in list(zip(x.split(32), y.split(32), strict=True)) * (warmup // 10):
+        optimizer.zero_grad()
+        loss = cross_entropy(model(inputs), labels)
+        seen.append(float(loss.detach()))
+        rates += scheduler.get_last_lr()
+        if not loss.isfinite():
+            break
+        loss.backward()
+        optimizer.step()
+        scheduler.step()
+    return seen, rates
+
+
+def test_a_peak_that_is_too_high_fails_inside_the_warmup_and_the_losses_grow_before() -> None:
+    run, rates = warmed_up(20.0, 300)
+    assert not torch.tensor(run[-1]).isfinite()
+    assert max(run[-21:-1]) > 1000 * run[0]
+    assert len(run) > 100
+    assert rates[-1] < 20.0
+    assert torch.tensor(warmed_up(0.5, 300)[0]).isfinite().all()
+
+
+def test_adamw_in_float32_does_not_become_nan_at_any_of_these_rates() -> None:
+    for rate in (0.001, 0.1, 1.0, 10.0, 100.0):
+        model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3))
+        optimizer = torch.optim.AdamW(model.parameters(), lr=rate)
+        assert first_bad(loader=batches(1000), model=model, optimizer=optimizer) == FINITE
+    weight = nn.Parameter(torch.zeros(1))
+    weight.grad = torch.tensor([1e10])
+    torch.optim.AdamW([weight], lr=0.1).step()
+    assert weight.item() == pytest.approx(-0.1)
+
+
+def test_adamw_jumps_when_a_gradient_comes_back_and_a_lower_beta_prevents_it() -> None:
+    largest = {}
+    for beta in (0.999, 0.95):
+        weight = nn.Parameter(torch.zeros(1))
+        optimizer = torch.optim.AdamW([weight], lr=1.0, betas=(0.9, beta), weight_decay=0)
+        moves = []
+        for gradient in [1.0] * 1000 + [0.0] * 10_000 + [1.0] * 100:
+            weight.grad, before = torch.tensor([gradient]), weight.item()
+            optimizer.step()
+            moves.append(abs(weight.item() - before))
+        assert max(moves[:1000]) < 1.01
+        largest[beta] = max(moves[11_000:])
+    assert largest[0.999] > 6
+    assert largest[0.95] < 1.2
