@@ -127,6 +127,8 @@ QUERIES = {
     "step calculator": (f"{STEPS}/index", FRAMEWORKS),
     # Symptoms, as they are typed.
     "loss is NaN": (BROKEN,),
+    "loss becomes NaN after 200 steps with AdamW": (BROKEN,),
+    "I doubled my GPUs, which learning rate": (BROKEN, f"{STEPS}/index"),
     "loss not decreasing": (BROKEN,),
     "loss stuck": (BROKEN,),
     "loss spikes": (BROKEN,),

@@ -325,6 +325,15 @@ def test_a_logarithm_by_hand_fails_after_some_hundred_steps_of_adamw_that_went_w
     assert torch.sigmoid(torch.tensor(20.0)) == 1
 
 
+def test_a_division_by_a_deviation_of_0_makes_the_loss_nan() -> None:
+    def scaled(outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return ((outputs[:, 0] - labels) / labels.float().std()).mean()
+
+    loader = batches(250)
+    loader[200] = (loader[200][0], torch.ones(32))
+    assert first_bad(loader=loader, cross_entropy=scaled) == "step 200: the loss isn't finite"
+
+
 @pytest.mark.parametrize(("added", "stops"), [(0.0, True), (1e-8, False)])
 def test_a_root_at_0_gives_a_bad_gradient_and_torch_names_it(added: float, stops: bool) -> None:
     def distance(outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
