@@ -347,6 +347,10 @@ def test_a_root_at_0_gives_a_bad_gradient_and_torch_names_it(added: float, stops
         with warnings.catch_warnings(), torch.autograd.set_detect_anomaly(True):
             warnings.simplefilter("ignore")
             assert "PowBackward0" in first_bad(loader=loader, cross_entropy=distance)
+    weight = nn.Parameter(torch.zeros(1))
+    torch.sqrt((weight**2).mean() + added).backward()
+    assert weight.grad is not None
+    assert bool(weight.grad.isnan()) == stops
 
 
 def test_adamw_with_float16_weights_divides_by_0_and_with_bfloat16_does_not() -> None:
