@@ -355,6 +355,7 @@ def test_a_root_at_0_gives_a_bad_gradient_and_torch_names_it(added: float, stops
 
 def test_adamw_with_float16_weights_divides_by_0_and_with_bfloat16_does_not() -> None:
     for kind, wanted in ((torch.float16, "the weight"), (torch.bfloat16, FINITE)):
+        torch.manual_seed(0)
         model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3)).to(kind)
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
         loader = [(inputs.to(kind), labels) for inputs, labels in batches(250)]
@@ -412,6 +413,7 @@ def test_a_peak_that_is_too_high_fails_inside_the_warmup_and_the_losses_grow_bef
 
 def test_adamw_in_float32_does_not_become_nan_at_any_of_these_rates() -> None:
     for rate in (0.001, 0.1, 1.0, 10.0, 100.0):
+        torch.manual_seed(0)
         model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3))
         optimizer = torch.optim.AdamW(model.parameters(), lr=rate)
         assert first_bad(loader=batches(1000), model=model, optimizer=optimizer) == FINITE
