@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import builtins
+import dis
 import json
 import re
+import types
 from pathlib import Path
 
 import pytest
@@ -172,3 +175,42 @@ def test_the_search_to_paste_is_the_one_that_the_notebook_measures() -> None:
         r"```\{code-block\} python\n(.*?)\n```", (chapter / "start-here.md").read_text(), re.DOTALL
     )
     assert shown in map(text, load(chapter / "search-plan.ipynb")["cells"])
+
+
+def globals_of(code: types.CodeType) -> tuple[set[str], set[str]]:
+    """The names of the module that code loads and binds, also in its functions."""
+    loaded, bound = set(), set()
+    for one in dis.get_instructions(code):
+        if one.opname in {"LOAD_NAME", "LOAD_GLOBAL"}:
+            loaded.add(one.argval)
+        elif one.opname == "STORE_NAME":
+            bound.add(one.argval)
+    for inner in code.co_consts:
+        if isinstance(inner, types.CodeType):
+            loaded |= globals_of(inner)[0]
+    return loaded, bound
+
+
+def programs(notebook: dict) -> list[str]:
+    return [text(c) for c in code_cells(notebook) if "# In a script" in text(c)]
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in NOTEBOOKS if programs(load(p))], ids=lambda path: path.stem, indirect=True
+)
+def test_a_program_for_a_script_says_what_it_needs(notebook: dict) -> None:
+    """Its first comment is the imports, and the names that the reader brings."""
+    before: set[str] = set()
+    for source in programs(notebook):
+        head = re.match(r"# In a script: (.+\n(?:# .+\n)*?)(?:# Yours: (.+)\n|(?!#))", source)
+        assert head, source
+        needs: dict[str, object] = {}
+        exec("\n".join(line.removeprefix("# ") for line in head[1].splitlines()), needs)
+        yours = set((head[2] or "").split(", ")) - {""}
+        imported = needs.keys() - {"__builtins__"}
+        loaded, bound = globals_of(compile(source, "program", "exec"))
+        known = bound | before | imported | yours | set(dir(builtins)) | {"__name__"}
+        assert loaded <= known, f"not said: {loaded - known}\n{source}"
+        assert imported | yours <= loaded - bound, f"superfluous:\n{source}"
+        assert not loaded & {"claim", "measured", "show", "table", "glue"}, source
+        before |= bound
