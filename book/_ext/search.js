@@ -19,7 +19,9 @@ const wholeText = Search.htmlToText;
 Search.htmlToText = (html, anchor) => {
   const page = new DOMParser().parseFromString(html, "text/html");
   page.querySelectorAll("#jb-print-docs-body, .bd-header-article, .bd-sidebar-secondary, .bd-footer-article, .prev-next-footer, .katex-mathml, .run-line, h1").forEach((part) => part.remove());
-  return wholeText(page.documentElement.outerHTML, anchor);
+  // Where an index entry stands there may be no text: its section has it.
+  const at = anchor && page.getElementById(anchor.slice(1));
+  return wholeText(page.documentElement.outerHTML, at && !at.textContent ? `#${at.closest("[id]:not(:empty)")?.id}` : anchor);
 };
 
 // What errors and warnings say is in MESSAGES (pages.py). A message is known by its groups of three
@@ -99,11 +101,10 @@ Search._performSearch = (query, words, without, highlighted, names) => {
   const all = pagesWithAll(query, words, without, highlighted, names);
   const messages = messagesIn(query).map(({ page, anchor, title }) => result(page, `#${anchor}`, title, 1000));
   const first = new Map((messages.length ? messages : partsWithMost(query)).map((one) => [one[0] + one[2], one]));
-  if (messages.length) {
-    // Every word of a log, marked on the page, would hide what matters.
-    highlighted.clear();
-    localStorage.removeItem("sphinx_highlight_terms");
-  } else if (first.size && !all.length) Documentation.TRANSLATIONS["Search finished, found ${resultCount} page(s) matching the search query."] =
+  // Every word of a log, or every "i", marked on the page, would hide what matters.
+  (messages.length ? [...highlighted] : SMALL).forEach((word) => highlighted.delete(word));
+  localStorage.setItem("sphinx_highlight_terms", [...highlighted].join(" "));
+  if (!messages.length && first.size && !all.length) Documentation.TRANSLATIONS["Search finished, found ${resultCount} page(s) matching the search query."] =
     "No page has all of these words. These pages have the most of the rare ones. If you pasted an error, try its last line alone.";
   return [...all.filter(([page, , anchor]) => !first.has(page + anchor)), ...[...first.values()].reverse()];
 };

@@ -431,3 +431,19 @@ def test_a_traceback_can_be_pasted_into_the_field(browser: Browser, address: str
     page.wait_for_timeout(100)
     assert page.locator(".highlighted").count() == 0
     context.close()
+
+
+def test_a_question_shows_its_section_without_marking_small_words(
+    browser: Browser, address: str
+) -> None:
+    page = browser.new_page()
+    page.goto(f"{address}search.html?q=I doubled my GPUs, which rate")
+    first = page.locator("#search-results li").first
+    first.locator(".context", has_text="When you change the batch size").wait_for()
+    first.locator("a").click()
+    page.wait_for_url(f"**/{FINDING}/start-here.html#index-*")
+    marked = page.locator(".highlighted")
+    marked.first.wait_for()
+    assert "i" not in {text.lower() for text in marked.all_inner_texts()}
+    assert page.get_by_role("heading", name="When you change the batch size").is_visible()
+    page.close()
