@@ -19,7 +19,9 @@ const wholeText = Search.htmlToText;
 Search.htmlToText = (html, anchor) => {
   const page = new DOMParser().parseFromString(html, "text/html");
   page.querySelectorAll("#jb-print-docs-body, .bd-header-article, .bd-sidebar-secondary, .bd-footer-article, .prev-next-footer, .katex-mathml, .run-line, h1").forEach((part) => part.remove());
-  return wholeText(page.documentElement.outerHTML, anchor);
+  // Where an index entry stands there may be no text: its section has it.
+  const at = anchor && page.getElementById(anchor.slice(1));
+  return wholeText(page.documentElement.outerHTML, at && !at.textContent ? `#${at.closest("[id]:not(:empty)")?.id}` : anchor);
 };
 
 // What errors and warnings say is in MESSAGES (pages.py). A message is known by its groups of three
@@ -53,35 +55,56 @@ const messagesIn = (query) => {
     });
 };
 
-// The pages with the most of the words. A rare word counts for more, also than the kind of page above.
-const pagesWithMost = (words) => {
-  const { terms, titleterms, docnames } = Search._index, scores = new Map();
-  words.forEach((word) => {
-    const pages = new Set([terms[word] ?? [], titleterms[word] ?? []].flat());
-    pages.forEach((page) => scores.set(page, (scores.get(page) ?? 0) + 10 * Math.log(docnames.length / pages.size)));
+// What a question asks for is mostly a heading or an index entry that has the most of its words. A rare
+// word counts for more; a word that only the page's title or text has, for less. A hyphen changes nothing.
+const SMALL = new Set("i my me mine we you your do does did doing doesn don am been has have had how what which why when where who can could should would must may too so very just really there here get got want wanted need use using s m ve".split(" "));
+const stemsOf = (text) => {
+  const stemmer = new Stemmer(), lower = text.toLowerCase(), joined = lower.replace(/(\p{L})-(?=\p{L})/gu, "$1");
+  const words = splitQuery(`${lower} ${joined}`).filter((word) => !SMALL.has(word) && !stopwords.includes(word) && !/^\d+$/.test(word));
+  return new Set(words.map((word) => stemmer.stemWord(word)));
+};
+let parts;
+const partsOf = ({ titles, alltitles, indexentries }) => parts ??= [
+  ...titles.map((title, page) => [title, page]),
+  ...Object.entries(alltitles).flatMap(([title, places]) => places.map(([page, id]) => [title, page, id, id && title])),
+  ...Object.entries(indexentries).flatMap(([entry, places]) => places.map(([page, id]) => [entry, page, id])),
+].map(([text, page, id, title]) => ({ text: text.toLowerCase(), stems: stemsOf(text), page, anchor: id ? `#${id}` : "", title }));
+
+// Of each page the best part, and of these the best five.
+const partsWithMost = (query) => {
+  const { terms, titleterms, docnames } = Search._index, all = partsOf(Search._index), best = new Map();
+  const pagesWith = (word, index) => (Object.hasOwn(index, word) ? [index[word]].flat() : []);
+  const words = [...stemsOf(query)].map((word) => {
+    const titled = new Set(pagesWith(word, titleterms));
+    const pages = new Set([...titled, ...pagesWith(word, terms), ...all.filter(({ stems }) => stems.has(word)).map(({ page }) => page)]);
+    return { word, titled, pages, rare: pages.size && Math.log(1 + docnames.length / pages.size) };
   });
-  const results = [...scores].map(([page, score]) => result(docnames[page], "", "", score));
-  results.forEach((one) => (one[4] = Scorer.score(one)));
-  return results.sort((a, b) => a[4] - b[4]).slice(-5);
+  const typed = query.toLowerCase().trim(), total = words.reduce((sum, { rare }) => sum + rare, 0);
+  all.forEach(({ text, stems, page, anchor, title }) => {
+    const held = words.reduce((sum, { word, titled, pages, rare }) =>
+      sum + rare * (stems.has(word) ? 1 : titled.has(page) ? 0.6 : pages.has(page) ? 0.25 : 0), 0) / total;
+    const own = words.filter(({ word }) => stems.has(word)).length / Math.max(1, stems.size);
+    const exact = text.includes(typed) ? typed.length / text.length : 0;
+    const score = held * (0.75 + 0.25 * own) + 0.5 * exact + 0.02 * Scorer.score([docnames[page], "", "", "", 0]);
+    if (score > (best.get(page)?.[4] ?? 0)) best.set(page, result(docnames[page], anchor, title, score));
+  });
+  return [...best.values()].sort((a, b) => b[4] - a[4]).slice(0, 5);
 };
 
 const result = (page, anchor, part, score) => {
   const at = Search._index.docnames.indexOf(page), text = document.createElement("i");
-  text.textContent = part && ` > ${part}`;
+  text.textContent = part ? ` > ${part}` : "";
   return [page, Search._index.titles[at] + text.innerHTML, anchor, null, score, Search._index.filenames[at]];
 };
 const pagesWithAll = Search._performSearch;
 Search._performSearch = (query, words, without, highlighted, names) => {
   const all = pagesWithAll(query, words, without, highlighted, names);
-  const first = new Map(messagesIn(query).map(({ page, anchor, title }) => [`${page}#${anchor}`, result(page, `#${anchor}`, title, 1000)]));
-  if (first.size) {
-    // Every word of a log, marked on the page, would hide what matters.
-    highlighted.clear();
-    localStorage.removeItem("sphinx_highlight_terms");
-  }
-  if (first.size || all.length) return [...all.filter(([page, , anchor]) => !first.has(page + anchor)), ...[...first.values()].reverse()];
-  const most = pagesWithMost(words);
-  if (most.length) Documentation.TRANSLATIONS["Search finished, found ${resultCount} page(s) matching the search query."] =
+  const messages = messagesIn(query).map(({ page, anchor, title }) => result(page, `#${anchor}`, title, 1000));
+  const first = new Map((messages.length ? messages : partsWithMost(query)).map((one) => [one[0] + one[2], one]));
+  // Every word of a log, or every "i", marked on the page, would hide what matters.
+  (messages.length ? [...highlighted] : SMALL).forEach((word) => highlighted.delete(word));
+  localStorage.setItem("sphinx_highlight_terms", [...highlighted].join(" "));
+  if (!messages.length && first.size && !all.length) Documentation.TRANSLATIONS["Search finished, found ${resultCount} page(s) matching the search query."] =
     "No page has all of these words. These pages have the most of the rare ones. If you pasted an error, try its last line alone.";
-  return most;
+  return [...all.filter(([page, , anchor]) => !first.has(page + anchor)), ...[...first.values()].reverse()];
 };
