@@ -94,7 +94,8 @@ def test_one_address_everywhere() -> None:
     allowed |= {"Lightning-AI/pytorch-lightning", "karpathy/nanoGPT", "karpathy/nanochat"}
     allowed |= {"microsoft/LoRA", "thinking-machines-lab/tinker-cookbook", "facebookresearch/moco"}
     allowed |= {"huggingface/pytorch-image-models", "google-research/tuning_playbook"}
-    allowed |= {"google-research/bert"}
+    allowed |= {"google-research/bert", "google-research/vision_transformer", "microsoft/unilm"}
+    allowed |= {"huggingface/transformers", "facebookresearch/mae", "facebookresearch/ConvNeXt"}
     # Chapter 6 links to the programs of Magma that it compares.
     allowed |= {"andrijdavid/magma-optimizer", "RhizomeResearch/rollfast"}
     # Chapter 2 links to the library that its coordinate check comes from.

@@ -104,6 +104,8 @@ QUERIES = {
     "which learning rate do I start with": (f"{FINDING}/start-here",),
     "default learning rate AdamW": (f"{FINDING}/start-here", f"{ADAMW}/index"),
     "LoRA learning rate": (f"{FINDING}/start-here", KINDS, GLOSSARY),
+    "fine-tune a ViT learning rate": (f"{FINDING}/start-here",),
+    "fine-tune BERT AdamW": (f"{FINDING}/start-here",),
     "coordinate check": (KINDS, f"{GROUPS}/index", GLOSSARY),
     "Muon": (KINDS, f"{GROUPS}/index", f"{FINDING}/start-here", GLOSSARY),
     "range test": (f"{FINDING}/range-test", f"{FINDING}/index", GLOSSARY),
