@@ -411,6 +411,7 @@ def test_a_peak_that_is_too_high_fails_inside_the_warmup_and_the_losses_grow_bef
     assert torch.tensor(warmed_up(0.5, 300)[0]).isfinite().all()
 
 
+@pytest.mark.slow
 def test_adamw_in_float32_does_not_become_nan_at_any_of_these_rates() -> None:
     for rate in (0.001, 0.1, 1.0, 10.0, 100.0):
         torch.manual_seed(0)
@@ -423,6 +424,7 @@ def test_adamw_in_float32_does_not_become_nan_at_any_of_these_rates() -> None:
     assert weight.item() == pytest.approx(-0.1)
 
 
+@pytest.mark.slow
 def test_adamw_jumps_when_a_gradient_comes_back_and_a_lower_beta_prevents_it() -> None:
     largest = {}
     for beta in (0.999, 0.95):
