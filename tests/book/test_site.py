@@ -12,9 +12,10 @@ from urllib.parse import unquote, urlsplit
 import pytest
 import yaml
 from bs4 import BeautifulSoup
+from docutils import nodes
 from lrbook import patiently
 from pages import plumbing
-from typography import with_words
+from typography import letter_lists, with_words
 
 from lrlib._rules import MUSEUM, RULES, SITE
 
@@ -349,3 +350,12 @@ def test_no_line_begins_with_a_percent_sign_or_a_symbols_full_stop(pages) -> Non
             if re.match("[.,;:]", after) and len(formula.annotation.get_text()) <= 24:
                 loose.append((name, after))
     assert loose == []
+
+
+def test_a_list_of_letters_in_order_has_no_bullets_and_another_list_keeps_them() -> None:
+    for letters, changes in (("abc", True), ("ac", False)):
+        items = [nodes.list_item("", nodes.paragraph("", f"{one}. x")) for one in letters]
+        page = nodes.section("", nodes.bullet_list("", *items))
+        letter_lists(None, page)
+        assert isinstance(page[0], nodes.enumerated_list) == changes
+        assert (page.astext().split() == ["x"] * len(letters)) == changes
