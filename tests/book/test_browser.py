@@ -837,6 +837,18 @@ def test_dark_mode_is_chosen_and_kept(page: Page, address: str) -> None:
     assert line.evaluate("l => getComputedStyle(l).stroke") == "rgb(108, 184, 230)"
 
 
+def test_a_phone_lays_out_a_section_when_it_is_near(browser: Browser, address: str) -> None:
+    page = browser.new_page(viewport={"width": 390, "height": 800})
+    page.goto(f"{address}chapters/01-decay-theory/index.html")
+    last = page.locator("article > section > section > h2").last
+    laid_out = "part => part.checkVisibility({contentVisibilityAuto: true})"
+    assert not last.evaluate(laid_out)
+    page.evaluate("id => { location.hash = id }", last.evaluate("h => h.parentElement.id"))
+    expect(last).to_be_in_viewport()
+    assert last.evaluate(laid_out)
+    page.close()
+
+
 def test_the_sidebar_opens_on_a_phone(browser: Browser, address: str) -> None:
     page = browser.new_page(viewport={"width": 360, "height": 780})
     page.goto(f"{address}{HOME['composer']}.html")
