@@ -127,7 +127,7 @@ const guide = new Map(Object.entries({
 
 const explorer = {
   name: "field-guide",
-  title: "Every scheduler, every argument",
+  title: "Every scheduler and its main arguments",
   presets: [
     ["OneCycleLR", { kind: "OneCycleLR" }],
     ["warmup, then cosine", { kind: "SequentialLR" }],
