@@ -1,0 +1,102 @@
+"""Programs to paste, with what a reader brings: a language model, groups with their own rates."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+from torch.utils.data import DataLoader, TensorDataset
+
+from lrlib.lab import decoder
+
+CHAPTERS = Path(__file__).resolve().parents[2] / "chapters"
+TOKENS, LENGTH = 20, 8
+
+
+def block(page: str, words: str) -> str:
+    """The Python block of a page that has these words."""
+    text = (CHAPTERS / page).read_text(encoding="utf-8")
+    blocks = re.findall(r"```\{code-block\} python\n(.*?)```", text, re.DOTALL)
+    (found,) = [one for one in blocks if words in one]
+    return found
+
+
+def cell(notebook: str, words: str) -> str:
+    """The program of a notebook that has these words, with the imports of its first comment."""
+    cells = json.loads((CHAPTERS / notebook).read_text(encoding="utf-8"))["cells"]
+    sources = ["".join(one["source"]) for one in cells if one["cell_type"] == "code"]
+    (found,) = [one for one in sources if "# In a script: " in one and words in one]
+    head = re.match(r"# In a script: (.+\n(?:# .+\n)*?)(?:# Yours|(?!#))", found)
+    assert head
+    return head[1].replace("# ", "") + found
+
+
+def language() -> torch.nn.Module:
+    torch.manual_seed(0)
+    return decoder(TOKENS)
+
+
+def sequences(count: int) -> TensorDataset:
+    text = torch.randint(TOKENS, (count, LENGTH + 1), generator=torch.Generator().manual_seed(1))
+    return TensorDataset(text[:, :-1], text[:, 1:])
+
+
+def flattened(program: str) -> str:
+    """What a page tells the readers with a language model to write."""
+    changed = re.sub(
+        r"cross_entropy\(model\((x\w*)\), (y\w*)",
+        r"cross_entropy(model(\1).flatten(0, 1), \2.flatten()",
+        program,
+    )
+    assert changed != program
+    return changed
+
+
+# --- A label for each token ---------------------------------------------------------------------
+
+
+def test_accumulation_divides_by_the_tokens_of_the_whole_batch() -> None:
+    model, (x, y) = language(), sequences(80).tensors
+    weights = list(model.parameters())
+    whole = torch.autograd.grad(cross_entropy(model(x).flatten(0, 1), y.flatten()), weights)
+    seen: list[list[torch.Tensor]] = []
+    hook = register_optimizer_step_pre_hook(
+        lambda *_: seen.append([weight.grad.clone() for weight in weights])  # type: ignore[union-attr]
+    )
+    try:
+        exec(
+            flattened(block("09-steps-batches-devices/index.md", "x.split(32)")),
+            {
+                "model": model,
+                "optimizer": torch.optim.SGD(weights, lr=0.1),
+                "loader": [(x, y)],
+                "epochs": 1,
+                "device": torch.device("cpu"),
+            },
+        )
+    finally:
+        hook.remove()
+    (used,) = seen
+    for gradient, one in zip(used, whole, strict=True):
+        torch.testing.assert_close(gradient, one, rtol=1e-4, atol=1e-6)
+
+
+def test_the_program_of_chapter_5_reports_the_loss_of_a_token(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    names: dict[str, Any] = {}
+    exec(flattened(cell("05-plateau-reduction/training.ipynb", "def fit_with_plateau")), names)
+    loader = DataLoader(sequences(40), 16)
+    model = language()
+    ((training, validation, _),) = names["fit_with_plateau"](model, loader, loader, 1, 5)
+    x, y = sequences(40).tensors
+    with torch.inference_mode():
+        loss = cross_entropy(model(x).flatten(0, 1), y.flatten()).item()
+    assert validation == pytest.approx(loss, rel=1e-4)
+    assert 1 < training / validation < 2
