@@ -100,3 +100,48 @@ def test_the_program_of_chapter_5_reports_the_loss_of_a_token(
         loss = cross_entropy(model(x).flatten(0, 1), y.flatten()).item()
     assert validation == pytest.approx(loss, rel=1e-4)
     assert 1 < training / validation < 2
+
+
+# --- Groups with rates of their own -------------------------------------------------------------
+
+
+def grouped(*rates: float) -> torch.optim.Optimizer:
+    weights = [torch.nn.Parameter(torch.zeros(1)) for _ in rates]
+    return torch.optim.AdamW(
+        [{"params": [weight], "lr": rate} for weight, rate in zip(weights, rates, strict=True)]
+    )
+
+
+def lrs(optimizer: torch.optim.Optimizer) -> list[float]:
+    return [group["lr"] for group in optimizer.param_groups]
+
+
+def test_a_factor_keeps_the_rates_of_the_groups_also_after_a_resume() -> None:
+    program = block("03-manual-schedules/index.md", "* factor")
+    optimizer, resumed = grouped(3e-4, 1e-3, 1e-3), grouped(3e-4, 1e-3, 1e-3)
+    for factor in (1.0, 0.5, 0.1):
+        exec(program, {"optimizer": optimizer, "factor": factor})
+        assert lrs(optimizer) == [3e-4 * factor, 1e-3 * factor, 1e-3 * factor]
+    resumed.load_state_dict(optimizer.state_dict())
+    exec(program, {"optimizer": resumed, "factor": 0.5})
+    assert lrs(resumed) == [1.5e-4, 5e-4, 5e-4]
+
+
+def test_the_range_test_of_chapter_7_keeps_the_ratios_of_the_groups() -> None:
+    torch.manual_seed(0)
+    body, head = torch.nn.Linear(8, 16), torch.nn.Linear(16, 3)
+    optimizer = torch.optim.SGD(
+        [
+            {"params": body.parameters(), "lr": 0.01},
+            {"params": head.parameters(), "lr": 0.03},
+        ]
+    )
+    names = {
+        "model": torch.nn.Sequential(body, torch.nn.ReLU(), head),
+        "loader": DataLoader(TensorDataset(torch.randn(64, 8), torch.randint(3, (64,))), 32),
+        "optimizer": optimizer,
+        "device": torch.device("cpu"),
+    }
+    exec(block("07-finding-a-rate/index.md", "valley(test)"), names)
+    reading = names["valley"](names["test"])
+    assert lrs(optimizer) == pytest.approx([reading, 3 * reading])
