@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -145,3 +147,37 @@ def test_the_range_test_of_chapter_7_keeps_the_ratios_of_the_groups() -> None:
     exec(block("07-finding-a-rate/index.md", "valley(test)"), names)
     reading = names["valley"](names["test"])
     assert lrs(optimizer) == pytest.approx([reading, 3 * reading])
+
+
+# --- A warmup and a cosine ----------------------------------------------------------------------
+
+WITH_WARMUP = block("04-built-in-schedulers/which-schedule.md", "CosineAnnealingLR(")
+COSINE = "CosineAnnealingLR(optimizer, T_max=steps - warm)"
+LINE = "LinearLR(optimizer, 1.0, 0.0, total_iters=steps - warm)"
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("part", "shape"),
+    [(COSINE, lambda done: (1 + math.cos(math.pi * done)) / 2), (LINE, lambda done: 1 - done)],
+)
+@pytest.mark.parametrize(("epochs", "batches"), [(1, 3), (5, 20)])
+def test_the_warmup_and_the_cosine_or_the_line_end_at_zero_after_the_last_step(
+    part: str, shape: Callable[[float], float], epochs: int, batches: int
+) -> None:
+    page = (CHAPTERS / "04-built-in-schedulers" / "which-schedule.md").read_text(encoding="utf-8")
+    assert LINE in page
+    assert WITH_WARMUP.count(COSINE) == 1
+    optimizer = grouped(6e-4)
+    names = {"optimizer": optimizer, "loader": range(batches), "epochs": epochs}
+    exec(WITH_WARMUP.replace(COSINE, part), names)
+    used = []
+    for _ in range(epochs * batches):
+        used += lrs(optimizer)
+        optimizer.step()
+        names["scheduler"].step()
+    steps, warm = epochs * batches, max(1, epochs * batches // 10)
+    rising = [6e-4 * (0.1 + 0.9 * step / warm) for step in range(warm)]
+    falling = [6e-4 * shape((step - warm) / (steps - warm)) for step in range(warm, steps)]
+    assert used == pytest.approx(rising + falling)
+    assert lrs(optimizer) == pytest.approx([0.0], abs=1e-12)
