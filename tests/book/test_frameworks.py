@@ -394,16 +394,28 @@ def test_the_calculator_counts_as_two_processes_do() -> None:
     assert used == pytest.approx(shown, rel=1e-9)
 
 
-def in_each_process(programs: dict[str, str]) -> dict[str, list[float]]:
-    """The rates of AdamW in every program; rank 0 and 1 have half of the batches each."""
+def in_each_process(programs: dict[str, str]) -> dict[str, tuple[list[float], int]]:
+    """The rates of AdamW in every program, and how many orders of the samples its epochs have.
+
+    Rank 0 and 1 have half of the batches each.
+    """
     import ignite.distributed as idist
 
     idist.set_local_rank(torch.distributed.get_rank())
     logging.disable(logging.INFO)
     used: list[list[float]] = []
+    orders: dict[str, set[tuple[int, ...]]] = {name: set() for name in programs}
+    shuffled = DistributedSampler.__iter__
     with pytest.MonkeyPatch.context() as patch:
         spied(patch, used)
         for name, code in programs.items():
+
+            def noted(sampler: Any, seen: set[tuple[int, ...]] = orders[name]) -> Any:
+                indices = list(shuffled(sampler))
+                seen.add(tuple(indices))
+                return iter(indices)
+
+            patch.setattr(DistributedSampler, "__iter__", noted)
             given = names()
             if "ignite" in name:
                 given["model"] = idist.auto_model(given["model"])
@@ -413,7 +425,7 @@ def in_each_process(programs: dict[str, str]) -> dict[str, list[float]]:
                 given["loader"] = DataLoader(data, 8, sampler=DistributedSampler(data))
                 given["model"] = DistributedDataParallel(given["model"])
             exec(code, given)
-    return dict(zip(programs, used, strict=True))
+    return {name: (rates, len(orders[name])) for name, rates in zip(programs, used, strict=True)}
 
 
 def test_two_real_processes_use_the_rates_of_the_page_and_of_the_calculator() -> None:
@@ -426,8 +438,10 @@ def test_two_real_processes_use_the_rates_of_the_page_and_of_the_calculator() ->
         "page, timm": program("create_scheduler_v2"),
         "page, ignite": BLOCKS[0] + program("create_supervised_trainer"),
     }
-    first, second = run_ranks(partial(in_each_process, {**programs, **pages}), timeout=300)
-    assert first == second
+    found, second = run_ranks(partial(in_each_process, {**programs, **pages}), timeout=300)
+    first, counts = ({name: one[i] for name, one in found.items()} for i in (0, 1))
+    assert first == {name: rates for name, (rates, _) in second.items()}
+    assert [counts[name] for name in frameworks] == [3, 3, 3], "each epoch has another order"
     for name, view in zip(frameworks, views, strict=True):
         curve = view["charts"][0]["lines"][0]["y"]
         assert first[name] == pytest.approx(curve, rel=1e-9, abs=1e-12), name
