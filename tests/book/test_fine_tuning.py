@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
+from torchvision.models import resnet18, vision_transformer
 
 PAGE = Path(__file__).resolve().parents[2] / "chapters" / "07-finding-a-rate" / "start-here.md"
 PROGRAMS = re.findall(
@@ -94,3 +95,51 @@ def test_it_trains_all_but_the_frozen_layer() -> None:
     )
     for name, weight in names["model"].named_parameters():
         assert torch.equal(weight, names["before"][name]) == name.startswith("frozen."), name
+
+
+# --- With a layer decay -------------------------------------------------------------------------
+
+(LAYERED,) = [program for program in PROGRAMS if "layerwise_decay" in program]
+
+
+def vit() -> nn.Module:
+    return vision_transformer.VisionTransformer(
+        image_size=8, patch_size=4, num_layers=3, num_heads=2, hidden_dim=32, mlp_dim=64
+    )
+
+
+def test_with_a_layer_decay_each_block_of_a_vit_has_its_rate_and_vectors_do_not_decay() -> None:
+    names: dict[str, Any] = {"model": vit()}
+    exec("import torch\n" + LAYERED, names)
+    name_of = {id(weight): name for name, weight in names["model"].named_parameters()}
+    found = Counter(
+        id(weight) for group in names["optimizer"].param_groups for weight in group["params"]
+    )
+    assert found == Counter(list(name_of))
+    for group in names["optimizer"].param_groups:
+        for weight in group["params"]:
+            name = name_of[id(weight)]
+            block = re.search(r"encoder_layer_(\d)", name)
+            above = bool(re.match(r"heads\.|encoder\.ln\.", name))
+            below = 0 if above else 3 - int(block[1]) if block else 4
+            assert group["lr"] == pytest.approx(1e-3 * 0.75**below), name
+            spared = weight.ndim == 1 or name in ("class_token", "encoder.pos_embedding")
+            assert group["weight_decay"] == (0.0 if spared else 0.05), name
+
+
+@pytest.mark.parametrize(("make", "head"), [(vit, "heads."), (resnet18, "fc.")])
+def test_the_names_of_torchvisions_heads_are_those_of_the_page(make: Any, head: str) -> None:
+    assert f"`{head}` in torchvision's" in PAGE.read_text(encoding="utf-8")
+    program = PROGRAM.replace('"head."', f'"{head}"').replace("= 2e-5, 2e-5,", "= 2e-5, 1e-3,")
+    names: dict[str, Any] = {"model": make(), "loader": []}
+    assert program.count(f'"{head}"') == 1
+    exec(program.split("steps = ")[0], names)
+    name_of = {id(weight): name for name, weight in names["model"].named_parameters()}
+    high = {
+        name_of[id(weight)]
+        for group in names["optimizer"].param_groups
+        for weight in group["params"]
+        if group["lr"] == 1e-3
+    }
+    assert high == {name for name in name_of.values() if name.split(".")[0] == head[:-1]}
+    assert len(high) == 2
