@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
@@ -181,3 +182,32 @@ def test_the_warmup_and_the_cosine_or_the_line_end_at_zero_after_the_last_step(
     falling = [6e-4 * shape((step - warm) / (steps - warm)) for step in range(warm, steps)]
     assert used == pytest.approx(rising + falling)
     assert lrs(optimizer) == pytest.approx([0.0], abs=1e-12)
+
+
+# --- A range test that is interrupted -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+@pytest.mark.parametrize("after", [1, 120])
+def test_the_short_range_test_puts_everything_back_however_it_ends(
+    error: type[BaseException], after: int
+) -> None:
+    names: dict[str, Any] = {}
+    exec(cell("07-finding-a-rate/range-test.ipynb", "def lr_finder"), names)
+    torch.manual_seed(0)
+    model = torch.nn.Linear(8, 3)
+    before = [weight.detach().clone() for weight in model.parameters()]
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    calls = itertools.count(1)
+
+    def interrupt(*_: Any) -> None:
+        if next(calls) == after:
+            raise error
+
+    model.register_forward_hook(interrupt)
+    batch = torch.randn(16, 8), torch.randint(3, (16,))
+    with pytest.raises(error):
+        names["lr_finder"](model, [batch], optimizer)
+    assert lrs(optimizer) == [0.05]
+    assert not optimizer.state
+    assert all(map(torch.equal, before, model.parameters()))
