@@ -211,3 +211,29 @@ def test_the_short_range_test_puts_everything_back_however_it_ends(
     assert lrs(optimizer) == [0.05]
     assert not optimizer.state
     assert all(map(torch.equal, before, model.parameters()))
+
+
+# --- The schedule that a reader writes: a language model, AdamW, a length from the loader --------
+
+
+def test_the_warmup_and_cosine_of_chapter_3_end_with_the_readers_run() -> None:
+    program = cell("03-manual-schedules/design-your-own.ipynb", "def warmup_cosine")
+    model = language()
+    before = [weight.detach().clone() for weight in model.parameters()]
+
+    def loss_of(model: torch.nn.Module, batch: Any) -> torch.Tensor:
+        x, y = batch
+        return cross_entropy(model(x).flatten(0, 1), y.flatten())
+
+    loader = DataLoader(sequences(50), 4)
+    names = {"model": model, "loader": loader, "loss_of": loss_of, "epochs": 3}
+    exec(program, names)
+    steps, warm = 39, 3
+    rising = [6e-4 * (0.1 + 0.9 * step / warm) for step in range(warm)]
+    falling = [
+        3e-4 * (1 + math.cos(math.pi * (step - warm) / (steps - warm)))
+        for step in range(warm, steps)
+    ]
+    assert names["used"] == pytest.approx(rising + falling)
+    assert lrs(names["optimizer"]) == [0.0]
+    assert not any(map(torch.equal, before, model.parameters()))
