@@ -238,6 +238,18 @@ def test_the_notebook_runs_without_the_frameworks_and_says_what_to_install(
         assert f'{name} is missing: pip install "lrlib[frameworks]"' in said
 
 
+def test_a_run_may_be_as_short_as_its_warmup() -> None:
+    """After its last update, LambdaLR asks for one factor more."""
+    cells = json.loads((CHAPTER / "in-your-framework.ipynb").read_text(encoding="utf-8"))["cells"]
+    (code,) = [c for c in map("".join, (c["source"] for c in cells)) if "def factor_for" in c]
+    notebook: dict[str, Any] = {}
+    exec(code, notebook)
+    page: dict[str, Any] = {}
+    exec(BLOCKS[0], page)
+    for factor in (notebook["factor_for"](3), page["factor_for"](3, 3)):
+        assert [factor(step) for step in range(4)] == [1 / 3, 2 / 3, 1.0, 0.0]
+
+
 # --- The programs of the page -------------------------------------------------------------------
 
 
