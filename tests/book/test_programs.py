@@ -1,0 +1,61 @@
+"""Short programs of the narratives, which no notebook shows: each is run as a reader pastes it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.optim.lr_scheduler import LambdaLR
+
+import lrlib
+
+CHAPTERS = Path(__file__).resolve().parents[2] / "chapters"
+
+
+def program(chapter: str, words: str) -> str:
+    """The one program of the chapter's narrative that has these words."""
+    page = (CHAPTERS / chapter / "index.md").read_text(encoding="utf-8")
+    shown = re.findall(r"```\{code-block\} python\n(.*?)```", page, re.DOTALL)
+    (found,) = [block for block in shown if words in block]
+    return found
+
+
+def sgd() -> torch.optim.Optimizer:
+    return torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1, momentum=0.9)
+
+
+def used(optimizer: torch.optim.Optimizer, scheduler: LambdaLR, steps: int) -> list[float]:
+    """The rates of the next steps."""
+    rates = []
+    for _ in range(steps):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return rates
+
+
+@pytest.mark.parametrize(
+    ("steps", "warmup", "cooldown"), [(50, 5, 10), (50, 1, 49), (8, 3, 5), (3, 1, 1)]
+)
+def test_the_trunk_and_its_branch_are_the_whole_schedule(
+    steps: int, warmup: int, cooldown: int
+) -> None:
+    """Chapter 10's two functions are `WarmupStableDecay`, also with a branch from a checkpoint."""
+    code = program("10-beyond-the-schedule", "def wsd")
+    whole: dict[str, Any] = {"steps": steps, "warmup": warmup, "cooldown": cooldown}
+    whole["optimizer"] = sgd()
+    exec(code, whole)
+    expected = lrlib.WarmupStableDecay(warmup, steps - warmup - cooldown, cooldown)
+    rates = used(whole["optimizer"], whole["scheduler"], steps)
+    assert rates == pytest.approx([0.1 * expected(step) for step in range(steps)])
+    assert whole["optimizer"].param_groups[0]["lr"] == 0.0
+    start = steps - cooldown
+    optimizer = sgd()
+    trunk = used(optimizer, LambdaLR(optimizer, whole["trunk"]), start)
+    loaded = sgd()
+    loaded.load_state_dict(optimizer.state_dict())
+    branch = LambdaLR(loaded, whole["wsd"], last_epoch=start - 1)
+    assert trunk + used(loaded, branch, cooldown) == rates
