@@ -1,11 +1,13 @@
-"""Short programs of the narratives, which no notebook shows: each is run as a reader pastes it."""
+"""Short programs of the narratives: each is run as a reader pastes it."""
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.optim.lr_scheduler import LambdaLR
@@ -59,3 +61,18 @@ def test_the_trunk_and_its_branch_are_the_whole_schedule(
     loaded.load_state_dict(optimizer.state_dict())
     branch = LambdaLR(loaded, whole["wsd"], last_epoch=start - 1)
     assert trunk + used(loaded, branch, cooldown) == rates
+
+
+def test_noise_and_progress_are_those_of_numpy_and_of_the_notebook() -> None:
+    code = program("05-plateau-reduction", "def noise_and_progress")
+    path = CHAPTERS / "05-plateau-reduction" / "when-it-fails.ipynb"
+    cells = ["".join(cell["source"]) for cell in json.loads(path.read_text("utf-8"))["cells"]]
+    (tried,) = [cell for cell in cells if "def noise_and_progress" in cell]
+    assert tried.endswith(code[code.index("def ") :].rstrip())
+    losses = 3 - 0.01 * np.arange(30) + 0.02 * np.random.default_rng(0).normal(size=30)
+    given: dict[str, Any] = {"losses": losses.tolist(), "optimizer": sgd()}
+    exec(code, given)
+    last = losses[-20:]
+    noise, progress = np.diff(last).std(ddof=1) / np.sqrt(2), -np.polyfit(range(20), last, 1)[0]
+    assert (given["noise"], given["progress"]) == pytest.approx((noise, progress))
+    assert given["scheduler"].patience == np.ceil(2.5 * noise / progress)
