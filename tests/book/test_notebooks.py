@@ -198,7 +198,7 @@ def programs(notebook: dict) -> list[str]:
 @pytest.mark.parametrize(
     "path", [p for p in NOTEBOOKS if programs(load(p))], ids=lambda path: path.stem, indirect=True
 )
-def test_a_program_for_a_script_says_what_it_needs(notebook: dict) -> None:
+def test_a_program_for_a_script_says_what_it_needs(path: Path, notebook: dict) -> None:
     """Its first comment is the imports, and the names that the reader brings."""
     before: set[str] = set()
     for source in programs(notebook):
@@ -213,4 +213,5 @@ def test_a_program_for_a_script_says_what_it_needs(notebook: dict) -> None:
         assert loaded <= known, f"not said: {loaded - known}\n{source}"
         assert imported | yours <= loaded - bound, f"superfluous:\n{source}"
         assert not loaded & {"claim", "measured", "show", "table", "glue"}, source
-        before |= bound
+        if path.stem != "bug-museum":  # a reader takes one repair, and not those before it
+            before |= bound
