@@ -177,6 +177,12 @@ def test_the_search_to_paste_is_the_one_that_the_notebook_measures() -> None:
     assert search in map(text, load(chapter / "search-plan.ipynb")["cells"])
 
 
+def test_the_claim_on_the_first_page_is_one_that_a_notebook_prints() -> None:
+    (shown,) = re.findall('"(✓ .*?)"', (ROOT / "index.md").read_text(encoding="utf-8"))
+    outputs = (o for path in NOTEBOOKS for c in code_cells(load(path)) for o in c["outputs"])
+    assert shown in ("".join(o.get("data", {}).get("text/plain", "")) for o in outputs)
+
+
 def globals_of(code: types.CodeType) -> tuple[set[str], set[str]]:
     """The names of the module that code loads and binds, also in its functions."""
     loaded, bound = set(), set()
