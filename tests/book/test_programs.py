@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from torch.optim.lr_scheduler import LambdaLR
 
 import lrlib
+from lrlib.lab import decoder
 
 CHAPTERS = Path(__file__).resolve().parents[2] / "chapters"
 
@@ -76,3 +78,20 @@ def test_noise_and_progress_are_those_of_numpy_and_of_the_notebook() -> None:
     noise, progress = np.diff(last).std(ddof=1) / np.sqrt(2), -np.polyfit(range(20), last, 1)[0]
     assert (given["noise"], given["progress"]) == pytest.approx((noise, progress))
     assert given["scheduler"].patience == np.ceil(2.5 * noise / progress)
+
+
+def test_the_control_shorter_makes_0_28_of_the_step_in_the_hidden_tensors_only() -> None:
+    """Hidden are the notebook's tensors: all but the two embeddings, the last norm, the output."""
+    model = decoder(vocabulary=20)
+    model(torch.arange(20)[None]).square().sum().backward()
+    plain, start = copy.deepcopy(model), [w.detach().clone() for w in model.parameters()]
+    for weight, other in zip(plain.parameters(), model.parameters(), strict=True):
+        weight.grad = other.grad
+    given: dict[str, Any] = {"torch": torch, "model": model, "rate": 0.01}
+    exec(program("06-lr-dropout", "0.28 * rate"), given)
+    given["optimizer"].step()
+    torch.optim.Adam(plain.parameters(), lr=0.01).step()
+    weights = list(zip(model.parameters(), plain.parameters(), start, strict=True))
+    for number, (shorter, full, before) in enumerate(weights):
+        share = 0.28 if 2 <= number < len(weights) - 4 else 1.0
+        torch.testing.assert_close(shorter - before, share * (full - before), atol=1e-6, rtol=1e-4)
