@@ -238,6 +238,18 @@ def test_the_notebook_runs_without_the_frameworks_and_says_what_to_install(
         assert f'{name} is missing: pip install "lrlib[frameworks]"' in said
 
 
+def test_a_run_may_be_as_short_as_its_warmup() -> None:
+    """After its last update, LambdaLR asks for one factor more."""
+    cells = json.loads((CHAPTER / "in-your-framework.ipynb").read_text(encoding="utf-8"))["cells"]
+    (code,) = [c for c in map("".join, (c["source"] for c in cells)) if "def factor_for" in c]
+    notebook: dict[str, Any] = {}
+    exec(code, notebook)
+    page: dict[str, Any] = {}
+    exec(BLOCKS[0], page)
+    for factor in (notebook["factor_for"](3), page["factor_for"](3, 3)):
+        assert [factor(step) for step in range(4)] == [1 / 3, 2 / 3, 1.0, 0.0]
+
+
 # --- The programs of the page -------------------------------------------------------------------
 
 
@@ -271,7 +283,7 @@ def test_the_pages_accelerate_program(rates) -> None:
 
 def test_the_pages_timm_program(rates) -> None:
     exec(program("create_scheduler_v2"), names())
-    expected = [5e-4 * (1 + math.cos(math.pi * step / 30)) for step in range(30)]
+    expected = [5e-4 * (1 + math.cos(math.pi * step / 9)) for step in range(9)]
     assert rates == [pytest.approx(expected, abs=1e-15)]
 
 
@@ -447,8 +459,104 @@ def test_two_real_processes_use_the_rates_of_the_page_and_of_the_calculator() ->
         assert first[name] == pytest.approx(curve, rel=1e-9, abs=1e-12), name
     assert [len(first[name]) for name in frameworks] == [9, 9, 7]
     assert first["page, ignite"] == line(30, 3)
-    expected = [5e-4 * (1 + math.cos(math.pi * step / 30)) for step in range(30)]
+    expected = [5e-4 * (1 + math.cos(math.pi * step / 9)) for step in range(9)]
     assert first["page, timm"] == pytest.approx(expected, abs=1e-15)
+
+
+AROUND = """
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
+torch.manual_seed(0)
+model, loss_function = torch.nn.Linear(4, 3), torch.nn.functional.cross_entropy
+x = torch.randn(80, 4)
+dataset = torch.utils.data.TensorDataset(x, torch.arange(80) % 3)
+used, sent = [], []
+
+
+class AdamW(torch.optim.AdamW):
+    def step(self, closure=None):
+        used.append(self.param_groups[0]["lr"])
+        return super().step(closure)
+
+
+class Counted(torch.nn.parallel.DistributedDataParallel):
+    def __init__(self, module):
+        super().__init__(module)
+        self.register_comm_hook(None, self.count)
+
+    @staticmethod
+    def count(state, bucket):
+        sent.append(1)
+        return allreduce_hook(None, bucket)
+
+
+torch.optim.AdamW = AdamW
+torch.nn.parallel.DistributedDataParallel = Counted
+"""
+TOLD = """
+weights = torch.nn.utils.parameters_to_vector(model.parameters()).tolist()
+told = {"used": used, "sent": len(sent), "weights": weights}
+Path(f"{os.environ['RANK']}.json").write_text(json.dumps(told))
+"""
+
+
+def with_torchrun(code: str, folder: Path) -> list[dict[str, Any]]:
+    """What two real processes of a script tell: its rates, its messages and its last weights."""
+    script = f"import json, os\nfrom pathlib import Path\n{BLOCKS[0]}\n{AROUND}\n{code}\n{TOLD}"
+    (folder / "train.py").write_text(script, encoding="utf-8")
+    (command,) = re.findall("`torchrun (.*?)`", PAGE)
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", *command.split()],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return [json.loads((folder / f"{rank}.json").read_text("utf-8")) for rank in range(2)]
+
+
+def test_the_pages_plain_program_in_two_real_processes(tmp_path: Path) -> None:
+    """With torchrun: the rates of the formula, one exchange per update, and the right weights."""
+    code = program("model.no_sync()")
+    first, second = with_torchrun(code, tmp_path)
+    assert first == second
+    assert first["used"] == line(9, 3)
+    assert first["sent"] == 9
+    outside = code.replace(
+        """        with nullcontext() if update else model.no_sync():
+            (loss_function(model(x), y) / 4).backward()
+""",
+        """        loss = loss_function(model(x), y) / 4
+        with nullcontext() if update else model.no_sync():
+            loss.backward()
+""",
+    )
+    assert outside != code
+    late, _ = with_torchrun(outside, tmp_path)
+    assert late["sent"] == 30
+    assert late["weights"] == pytest.approx(first["weights"], abs=1e-6)
+    # One process, in the samplers' order: the mean of both processes' gradients.
+    scope: dict[str, Any] = {}
+    exec(BLOCKS[0] + AROUND.split("torch.optim.AdamW = ")[0], scope)
+    model, dataset = scope["model"], scope["dataset"]
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    samplers = [DistributedSampler(dataset, 2, rank) for rank in range(2)]
+    rates = iter(line(9, 3))
+    for epoch in range(3):
+        for sampler in samplers:
+            sampler.set_epoch(epoch)
+        orders = [list(sampler) for sampler in samplers]
+        for start in range(0, 40, 16):
+            optimizer.zero_grad()
+            for order in orders:
+                for begin in range(start, min(start + 16, 40), 4):
+                    x, y = dataset[order[begin : begin + 4]]
+                    (F.cross_entropy(model(x), y) / 8).backward()
+            optimizer.param_groups[0]["lr"] = next(rates)
+            optimizer.step()
+    expected = nn.utils.parameters_to_vector(model.parameters()).tolist()
+    assert first["weights"] == pytest.approx(expected, abs=1e-6)
 
 
 def test_accelerates_processes_do_not_hang_with_several_threads(tmp_path: Path) -> None:

@@ -177,6 +177,12 @@ def test_the_search_to_paste_is_the_one_that_the_notebook_measures() -> None:
     assert search in map(text, load(chapter / "search-plan.ipynb")["cells"])
 
 
+def test_the_claim_on_the_first_page_is_one_that_a_notebook_prints() -> None:
+    (shown,) = re.findall('"(✓ .*?)"', (ROOT / "index.md").read_text(encoding="utf-8"))
+    outputs = (o for path in NOTEBOOKS for c in code_cells(load(path)) for o in c["outputs"])
+    assert shown in ("".join(o.get("data", {}).get("text/plain", "")) for o in outputs)
+
+
 def globals_of(code: types.CodeType) -> tuple[set[str], set[str]]:
     """The names of the module that code loads and binds, also in its functions."""
     loaded, bound = set(), set()
@@ -198,7 +204,7 @@ def programs(notebook: dict) -> list[str]:
 @pytest.mark.parametrize(
     "path", [p for p in NOTEBOOKS if programs(load(p))], ids=lambda path: path.stem, indirect=True
 )
-def test_a_program_for_a_script_says_what_it_needs(notebook: dict) -> None:
+def test_a_program_for_a_script_says_what_it_needs(path: Path, notebook: dict) -> None:
     """Its first comment is the imports, and the names that the reader brings."""
     before: set[str] = set()
     for source in programs(notebook):
@@ -213,4 +219,5 @@ def test_a_program_for_a_script_says_what_it_needs(notebook: dict) -> None:
         assert loaded <= known, f"not said: {loaded - known}\n{source}"
         assert imported | yours <= loaded - bound, f"superfluous:\n{source}"
         assert not loaded & {"claim", "measured", "show", "table", "glue"}, source
-        before |= bound
+        if path.stem != "bug-museum":  # a reader takes one repair, and not those before it
+            before |= bound

@@ -679,6 +679,56 @@ def test_a_notebook_gets_the_widget_and_a_page_without_kernel_the_figure(name: s
     assert shown["text/plain"] == f"explorer({name!r})"
 
 
+REFUSAL = "it.refusal(it.explorer, given.s, given.data)"
+
+
+@pytest.mark.parametrize(
+    ("name", "state", "message"),
+    [
+        (
+            "composer",
+            {"rate": 50},
+            'explorer("composer", rate=50): rate must be a number from 0.001 to 1, '
+            "with at most three digits, such as 1",
+        ),
+        (
+            "step-calculator",
+            {"epochs": 2.5},
+            'explorer("step-calculator", epochs=2.5): epochs must be a number from 1 to 100, '
+            "in steps of 1, such as 3",
+        ),
+        (
+            "step-calculator",
+            {"devices": 8},
+            'explorer("step-calculator", devices=8): devices must be one of '
+            '"1", "2", "4", "8", "16", "32", "64", "128"',
+        ),
+        (
+            "playground",
+            {"noisy": "yes"},
+            'explorer("playground", noisy="yes"): noisy must be True or False',
+        ),
+        (
+            "missing-point",
+            {"momentun": 0.9},
+            'explorer("missing-point", momentun=0.9): momentun must be the name of a control: '
+            "keep, momentum",
+        ),
+    ],
+)
+def test_a_value_that_a_control_does_not_allow_is_refused(modules, name, state, message) -> None:
+    assert modules(name).ask(REFUSAL, s=state) == message
+
+
+@pytest.mark.parametrize("name", explorers.NAMES)
+@settings(max_examples=20)
+@given(draw=st.data())
+def test_a_setting_of_the_controls_is_never_refused(modules, name: str, draw) -> None:
+    module = modules(name)
+    assert module.ask(REFUSAL, s={}) == ""
+    assert module.ask(REFUSAL, s=module.setting(draw)) == ""
+
+
 def test_an_unknown_explorer_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(ValueError, match=r"explorer\(name='composr'\).*did you mean 'composer'"):
         notebook.explorer("composr")

@@ -30,8 +30,8 @@ __all__ = ["DATA_FILE", "NAMES", "data", "data_file", "explorer", "html", "scrip
 def explorer(name: str, **state: Any) -> Explorer:
     """A live figure with controls, for a notebook: move a slider, and the curve follows.
 
-    `name` is one of `explorers.NAMES`. `state` sets controls by their names; a value that a control
-    doesn't allow is moved to the nearest one that it does.
+    `name` is one of `explorers.NAMES`. `state` sets controls by their names. If a control doesn't
+    allow a value, then a message in the figure's place says which values it allows.
 
     >>> figure = explorer("composer", steps=200, main="Linear")
     >>> figure.state["steps"]

@@ -40,6 +40,27 @@ function settle(explorer, raw, data) {
   return state;
 }
 
+// A slider and a link are moved to what is allowed. A value in a program isn't: this says what is
+// wrong with it, as lrlib's errors do, or nothing.
+function refusal(explorer, given, data) {
+  const list = explorer.controls(settle(explorer, given, data), data);
+  for (const [name, value] of Object.entries(given)) {
+    const call = `explorer("${explorer.name}", ${name}=${JSON.stringify(value)}): ${name} must be`;
+    const control = list.find((one) => one.name === name);
+    if (!control) return `${call} the name of a control: ${list.map((one) => one.name).join(", ")}`;
+    const shown = checked(control, value);
+    const same = String(shown) === String(value) || Math.abs(shown - value) <= 1e-9 * Math.abs(value);
+    if (!same && control.kind !== "hidden") return `${call} ${rule(control, shown)}`;
+  }
+  return "";
+}
+
+function rule({ kind, options, min, max, log, step }, near) {
+  if (kind === "select") return `one of ${options.map(([option]) => JSON.stringify(option)).join(", ")}`;
+  if (kind === "check") return "True or False";
+  return `a number from ${min} to ${max}, ${log ? "with at most three digits" : `in steps of ${step}`}, such as ${near}`;
+}
+
 // --- The page's address ------------------------------------------------------------------------
 
 // "#explorer-composer?steps=50&rate=0.2": an anchor, and the values that differ from the defaults.
@@ -391,16 +412,24 @@ function renderWidget(explorer, { model, el }) {
   const host = element("div");
   // Arrow keys move the sliders, not the notebook's selection.
   host.addEventListener("keydown", (event) => event.stopPropagation());
-  el.append(host);
+  const problem = element("p", { role: "alert" });
+  el.append(problem, host);
+  const read = () => model.get("state");
   const write = resting(80, (state) => {
     model.set("state", state);
     model.save_changes();
   });
-  const live = start(explorer, host, model.get("data"), { read: () => model.get("state"), write });
-  model.on("change:state", () => {
-    const told = model.get("state");
-    if (JSON.stringify(told) !== JSON.stringify(live.state)) live.set(told);
-  });
+  let live;
+  const take = () => {
+    const wrong = refusal(explorer, read(), model.get("data"));
+    problem.textContent = wrong;
+    problem.hidden = !wrong;
+    if (wrong) return;
+    if (!live) live = start(explorer, host, model.get("data"), { read, write });
+    else if (JSON.stringify(read()) !== JSON.stringify(live.state)) live.set(read());
+  };
+  take();
+  model.on("change:state", take);
 }
 
 // Data in a file of its own, for all figures that need it: a script, because that is all that a
