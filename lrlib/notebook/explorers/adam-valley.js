@@ -70,7 +70,7 @@ const explorer = {
     const shown = counting(s.step + 1);
     const { mean, spread } = rest(s);
     const floor = height(mean) + spread / 2;
-    const ball = (w, i) => ({ x: w, y: height(w), ...(i === trail.length - 1 ? { size: 8, color: "orange" } : { size: 3, color: "sky" }) });
+    const ball = (w, i) => ({ x: w, y: height(w), ...(i === trail.length - 1 ? { size: 8, color: "orange" } : { size: 3, color: "blue" }) });
     const held = s.decay > 0 ? ` The weight decay holds the ball at ${format(mean)} on average, not at ${MINIMUM}.` : "";
     const course = () => {
       if (s.step === 0) return "The ball is at its start. Press Play to let it roll, or move the slider.";
@@ -90,7 +90,7 @@ const explorer = {
           title: "Its loss, and where the mean loss rests",
           x: { label: "step", min: 0, max: STEPS },
           y: { log: true, min: 1e-4, max: 100 },
-          lines: [{ x: shown, y: shown.map((t) => height(x[t])), color: "sky", thin: true, label: "this run" }],
+          lines: [{ x: shown, y: shown.map((t) => height(x[t])), color: "blue", thin: true, label: "this run" }],
           rules: [{ y: floor, label: `floor ${format(floor)}` }],
         },
       ],

@@ -63,7 +63,7 @@ const explorer = {
       if (rest !== null) return `${after} A constant rate of ${format(s.rate)} can't sink below its noise floor, ${format(rest)}.`;
       return `${after} ${s.noise === 0 ? "Without noise nothing holds it up." : "A falling rate goes on sinking: there is no floor."}`;
     };
-    const ball = (v, i) => ({ x: v, y: (v * v) / 2, ...(i === trail.length - 1 ? { size: 8, color: "orange" } : { size: 3, color: "sky" }) });
+    const ball = (v, i) => ({ x: v, y: (v * v) / 2, ...(i === trail.length - 1 ? { size: 8, color: "orange" } : { size: 3, color: "blue" }) });
     return {
       charts: [
         {
@@ -78,7 +78,7 @@ const explorer = {
           x: { label: "step", min: 0, max: STEPS },
           y: { log: true, min: 1e-4, max: 100 },
           lines: [
-            { x: shown, y: shown.map((t) => x[t] ** 2 / 2), color: "sky", thin: true, label: "this run" },
+            { x: shown, y: shown.map((t) => x[t] ** 2 / 2), color: "blue", thin: true, label: "this run" },
             { x: counting(STEPS + 1), y: expected, color: "orange", label: "mean" },
           ],
           rules: rest === null ? [] : [{ y: rest, label: `noise floor ${format(rest)}` }],
