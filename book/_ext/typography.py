@@ -15,8 +15,8 @@ from sphinx.application import Sphinx
 
 NUMBER = re.compile(r"[≈≤≥<>+−-]*\d[\d.,]*(e[+−-]?\d+)?(?![\w.])")
 CELL = re.compile(r"<(t[dh])\b([^>]*)>(.*?)</\1>", re.DOTALL)
-# A space in `95 %`, `2 ± 1 points` and `1.3 − 0`.
-INSIDE_NUMBERS = re.compile(r"(?<=\d) (?=%|points|nats|− \d)|(?<=\d −) (?=\d)| (?=±)|(?<=±) ")
+# A space in `95 %`, `2 ± 1` and `1.3 − 0`.
+INSIDE_NUMBERS = re.compile(r"(?<=\d) (?=%|− \d)|(?<=\d −) (?=\d)| (?=±)|(?<=±) ")
 # A name longer than a phone's first column.
 NAME = re.compile(r"[A-Za-z_]{15,}")
 PROSE = nodes.paragraph | nodes.inline | nodes.strong | nodes.emphasis | nodes.caption
