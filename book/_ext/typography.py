@@ -17,6 +17,8 @@ NUMBER = re.compile(r"[≈≤≥<>+−-]*\d[\d.,]*(e[+−-]?\d+)?(?![\w.])")
 CELL = re.compile(r"<(t[dh])\b([^>]*)>(.*?)</\1>", re.DOTALL)
 # A space in `95 %`, `2 ± 1` and `1.3 − 0`.
 INSIDE_NUMBERS = re.compile(r"(?<=\d) (?=%|− \d)|(?<=\d −) (?=\d)| (?=±)|(?<=±) ")
+# In a table, `0.01 to 0.02` and `2.5 at 0.01`.
+TWO_NUMBERS = re.compile(r"(?<=\d) (to|at) (?=[\d≈])")
 # A name longer than a phone's first column.
 NAME = re.compile(r"[A-Za-z_]{15,}")
 PROSE = nodes.paragraph | nodes.inline | nodes.strong | nodes.emphasis | nodes.caption
@@ -116,7 +118,10 @@ def with_words(html: str) -> str:
                 if next(places, 0) in words
                 else cell[0]
             ),
-            NAME.sub(lambda name: re.sub("(?<=[a-z])(?=[A-Z])|(?<=_)", "<wbr>", name[0]), row[0]),
+            NAME.sub(
+                lambda name: re.sub("(?<=[a-z])(?=[A-Z])|(?<=_)", "<wbr>", name[0]),
+                TWO_NUMBERS.sub("\N{NO-BREAK SPACE}\\1\N{NO-BREAK SPACE}", row[0]),
+            ),
         )
 
     return re.sub(r"<tr.*?</tr>", marked, html, flags=re.DOTALL)
