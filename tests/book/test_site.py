@@ -302,6 +302,8 @@ def test_long_names_in_tables_break_where_their_words_begin(pages) -> None:
     assert words["CosineAnnealingWarmRestarts"] == ["Cosine", "Annealing", "Warm", "Restarts"]
     assert words["T_max"] == ["T_", "max"]
     assert words["step()"] == ["step()"]
+    # What marks the places is no text, not even in a link with an exhibit's title.
+    assert [name for name, page in pages.items() if "<wbr" in page.get_text()] == []
 
 
 def test_expanders_in_the_sidebar_have_names(pages) -> None:
