@@ -44,9 +44,9 @@ def keep_together(app: Sphinx, doctree: nodes.document) -> None:
         bold = formula.parent
         after = bold.next_node(descend=False, siblings=True)
         ends = isinstance(bold, nodes.strong | nodes.emphasis) and bold[-1] is formula
-        if ends and isinstance(after, nodes.Text) and (mark := MARK.match(after)):
-            bold += nodes.Text(mark[0])
-            bold.parent.replace(after, nodes.Text(after[mark.end() :]))
+        if ends and isinstance(after, nodes.Text) and (found := MARK.match(after)):
+            bold += nodes.Text(found[0])
+            bold.parent.replace(after, nodes.Text(after[found.end() :]))
     for formula in formulas:
         line, place = formula.parent, formula.parent.index(formula)
         around = {at: node for at, node in enumerate(line) if isinstance(node, nodes.Text)}
