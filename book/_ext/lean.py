@@ -26,6 +26,8 @@ from sphinx.writers.html5 import HTML5Translator
 # imports Sphinx's basic.css, without which this book's look was made.
 FIRST_STYLES = ("_static/styles/pydata-sphinx-theme.css",)
 LAST_SCRIPTS = ("_static/scripts/bootstrap.js", "_static/scripts/pydata-sphinx-theme.js")
+# Components of Bootstrap that its script could make, and that no page asks for.
+UNASKED = ("carousel", "list-group", "modal", "offcanvas", "popover", "toast")
 # What nothing links any more.
 LEFTOVERS = ("scripts", "styles", "vendor", "locales")
 
@@ -67,8 +69,9 @@ class Bundle:
                 f"icons.css must draw each icon that pages use; it lacks {missing}"
             )
         # Whatever looks like a name in a page's tags or in a script may become a class.
-        sources = [tags, *(path.read_text(encoding="utf-8") for path in static.glob("*.js"))]
-        words = set(re.findall(r"[\w-]+", " ".join(sources)))
+        code = " ".join(path.read_text(encoding="utf-8") for path in static.glob("*.js"))
+        made = {word for word in re.findall(r"[\w-]+", code) if not word.startswith(UNASKED)}
+        words = made.union(re.findall(r"[\w-]+", tags))
         css = "\n".join(rebased(site / sheet, static) for sheet in self.styles)
         (static / "site.css").write_text(pruned(css, words), encoding="utf-8")
         sent: list[str | Path] = [*self.styles, *self.scripts, *static.glob("*.html")]

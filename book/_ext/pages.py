@@ -55,6 +55,10 @@ def fold_code(app: Sphinx, doctree: nodes.document) -> None:
     for cell in list(doctree.findall(nodes.container)):
         if cell.get("nb_element") != "cell_code_source":
             continue
+        for block in cell.findall(nodes.literal_block):
+            # Without the empty lines that hidden tests leave behind.
+            block.rawsource = block.astext().rstrip()
+            block.children = [nodes.Text(block.rawsource)]
         source = cell.astext()
         tags = {one.removeprefix("tag_") for one in cell.parent["classes"]}
         what = "Show the tools" if "tools" in tags else plumbing(source, "recorded" in tags)
@@ -239,10 +243,10 @@ def name_expanders(
 def setup(app: Sphinx) -> dict[str, Any]:
     app.add_transform(LinkToSetting)
     app.connect("doctree-read", fold_code)
-    app.connect("doctree-read", break_names)
     app.connect("doctree-read", keep_last_run)
     app.connect("doctree-read", name_exhibits)
     app.connect("doctree-read", keep_messages)  # with the names of exhibits
+    app.connect("doctree-read", break_names)  # what is kept above has no marks in it
     app.connect("html-page-context", give_messages)
     # After the theme has made its buttons and its sidebar.
     app.connect("html-page-context", add_links, priority=600)

@@ -17,11 +17,19 @@ NUMBER = re.compile(r"[≈≤≥<>+−-]*\d[\d.,]*(e[+−-]?\d+)?(?![\w.])")
 CELL = re.compile(r"<(t[dh])\b([^>]*)>(.*?)</\1>", re.DOTALL)
 # A space in `95 %`, `2 ± 1` and `1.3 − 0`.
 INSIDE_NUMBERS = re.compile(r"(?<=\d) (?=%|− \d)|(?<=\d −) (?=\d)| (?=±)|(?<=±) ")
+# In a table, `0.01 to 0.02` and `2.5 at 0.01`.
+TWO_NUMBERS = re.compile(r"(?<=\d) (to|at) (?=[\d≈])")
 # A name longer than a phone's first column.
 NAME = re.compile(r"[A-Za-z_]{15,}")
 PROSE = nodes.paragraph | nodes.inline | nodes.strong | nodes.emphasis | nodes.caption
+MARK = re.compile(r"^[.,;:?!)\]’]+")
 # A longer formula may have to break on a phone.
 SHORT = 24
+
+
+def signs(tex: str) -> int:
+    """About how many signs a formula shows."""
+    return len(re.sub(r"[{}^_\s]", "", re.sub(r"\\(?:[a-zA-Z]+|.)", "x", tex)))
 
 
 def keep_together(app: Sphinx, doctree: nodes.document) -> None:
@@ -31,12 +39,21 @@ def keep_together(app: Sphinx, doctree: nodes.document) -> None:
             kept = INSIDE_NUMBERS.sub("\N{NO-BREAK SPACE}", text)
             if kept != text:
                 text.parent.replace(text, nodes.Text(kept))
-    for formula in [*doctree.findall(nodes.math), *doctree.findall(nodes.literal)]:
+    formulas = [*doctree.findall(nodes.math), *doctree.findall(nodes.literal)]
+    for formula in formulas:
+        bold = formula.parent
+        after = bold.next_node(descend=False, siblings=True)
+        ends = isinstance(bold, nodes.strong | nodes.emphasis) and bold[-1] is formula
+        if ends and isinstance(after, nodes.Text) and (found := MARK.match(after)):
+            bold += nodes.Text(found[0])
+            bold.parent.replace(after, nodes.Text(after[found.end() :]))
+    for formula in formulas:
         line, place = formula.parent, formula.parent.index(formula)
         around = {at: node for at, node in enumerate(line) if isinstance(node, nodes.Text)}
         opening = re.findall(r"[(\[]$", around.get(place - 1, ""))
-        closing = re.findall(r"^[.,;:?!)\]’]+", around.get(place + 1, ""))
-        if (opening or closing) and len(formula.astext()) <= SHORT:
+        closing = MARK.findall(around.get(place + 1, ""))
+        width = signs if isinstance(formula, nodes.math) else len
+        if (opening or closing) and width(formula.astext()) <= SHORT:
             whole = nodes.inline("", "", classes=["unbroken"])
             line[place] = whole
             whole += [*map(nodes.Text, opening), formula, *map(nodes.Text, closing)]
@@ -48,14 +65,19 @@ def keep_together(app: Sphinx, doctree: nodes.document) -> None:
 
 
 def letter_lists(app: Sphinx, doctree: nodes.document) -> None:
-    """Lists of `a. …`, `b. …`, which Markdown can only write with a bullet before the letter."""
+    """Lists of `a. …`, `b. …`, which Markdown can only write with a bullet before the letter.
+
+    A list may go on where another one ended, with `c. …`.
+    """
     for bullets in list(doctree.findall(nodes.bullet_list)):
         first = [next(item.findall(nodes.Text), nodes.Text("")) for item in bullets]
-        if [text[:3] for text in first] == [f"{chr(97 + n)}. " for n in range(len(first))]:
+        start = "abcdefghijklmnopqrstuvwxyz".find(first[0][:1] or "-")
+        letters = [f"{chr(ord('a') + start + n)}. " for n in range(len(first))]
+        if start >= 0 and [text[:3] for text in first] == letters:
             for text in first:
                 text.parent.replace(text, nodes.Text(text[3:]))
-            letters = nodes.enumerated_list("", *bullets, enumtype="loweralpha", suffix=".")
-            bullets.parent.replace(bullets, letters)
+            lettered = nodes.enumerated_list("", *bullets, enumtype="loweralpha", start=start + 1)
+            bullets.parent.replace(bullets, lettered)
 
 
 def align_columns(app: Sphinx, doctree: nodes.document) -> None:
@@ -96,7 +118,10 @@ def with_words(html: str) -> str:
                 if next(places, 0) in words
                 else cell[0]
             ),
-            NAME.sub(lambda name: re.sub("(?<=[a-z])(?=[A-Z])|(?<=_)", "<wbr>", name[0]), row[0]),
+            NAME.sub(
+                lambda name: re.sub("(?<=[a-z])(?=[A-Z])|(?<=_)", "<wbr>", name[0]),
+                TWO_NUMBERS.sub("\N{NO-BREAK SPACE}\\1\N{NO-BREAK SPACE}", row[0]),
+            ),
         )
 
     return re.sub(r"<tr.*?</tr>", marked, html, flags=re.DOTALL)

@@ -208,7 +208,7 @@ _TEXT, _SVG = f"{_GLUE}text/plain", "image/svg+xml"
 
 
 def glue(name: str, value: str) -> None:
-    """Keeps a text under a name, for the narrative to print: {measured}`notebook/name`.
+    """Keeps a text under a name, for the narrative to print: ``{measured}`notebook/name```.
 
     Shows nothing in the notebook; the site reads it from the stored output.
     """

@@ -240,7 +240,7 @@ def forest(
     """A row for each verdict: the difference, its interval, every unit as a dot; and alt text.
 
     What was compared stands above its row, so that the data have the whole width. The gray boxes
-    are ±`margin`. The axis reads "difference in" `unit`; `scale` is 100 for shares in points.
+    are `±margin`. The axis reads "difference in" `unit`; `scale` is 100 for shares in points.
     Budgets are epochs, and are named if there are several.
     """
     result, axes = figure(figsize=(5.6, 1.5 + 0.43 * len(verdicts)))

@@ -52,11 +52,12 @@ def test_every_page_from_disk_is_whole_on_a_phone_and_asks_no_other_host(
         cut = [f"equation cut on the right: {tex}" for tex in page.evaluate(WIDE_EQUATIONS)]
         bands = [f"bands around {image}" for image in page.evaluate(LETTERBOXED)]
         marks = [f"a letter of a font that isn't sent: {link}" for link in page.evaluate(GLYPHS)]
+        lists = [f"numbers for letters: {one}" for one in page.evaluate(NUMBERED)]
         page.evaluate("document.documentElement.dataset.theme = 'dark'")
         white = [f"white in the dark: {part}" for part in page.evaluate(WHITE)]
         faded = [f"a caption fades out: {text}" for text in page.evaluate(FADED_CAPTIONS)]
         over = [f"a cell's text stands over the next: {text}" for text in page.evaluate(FULL_CELLS)]
-        found = (*troubles, *empty, *cut, *bands, *marks, *white, *faded, *over)
+        found = (*troubles, *empty, *cut, *bands, *marks, *lists, *white, *faded, *over)
         seen += [f"{name}: {trouble}" for trouble in found]
         troubles.clear()
         for width in (1000, 1200):  # just wide enough for the sidebar, and for margin notes
@@ -82,6 +83,13 @@ GLYPHS = r"""
   /[\ue000-\uf8ff]/.test(getComputedStyle(link, "::before").content
     + getComputedStyle(link, "::after").content)
 ).map(link => link.href)
+"""
+
+# The text below such a list calls its entries by their letters.
+NUMBERED = """
+[...document.querySelectorAll("article ol.loweralpha")].filter(list =>
+  getComputedStyle(list).listStyleType !== "lower-alpha"
+).map(list => list.textContent.trim().slice(0, 40))
 """
 
 # Images have a white ground, which is turned around with them; buttons change slowly.

@@ -15,7 +15,7 @@ from bs4 import BeautifulSoup
 from docutils import nodes
 from lrbook import patiently
 from pages import plumbing
-from typography import letter_lists, with_words
+from typography import SHORT, letter_lists, signs, with_words
 
 from lrlib._rules import MUSEUM, RULES, SITE
 
@@ -302,6 +302,8 @@ def test_long_names_in_tables_break_where_their_words_begin(pages) -> None:
     assert words["CosineAnnealingWarmRestarts"] == ["Cosine", "Annealing", "Warm", "Restarts"]
     assert words["T_max"] == ["T_", "max"]
     assert words["step()"] == ["step()"]
+    # What marks the places is no text, not even in a link with an exhibit's title.
+    assert [name for name, page in pages.items() if "<wbr" in page.get_text()] == []
 
 
 def test_expanders_in_the_sidebar_have_names(pages) -> None:
@@ -347,15 +349,16 @@ def test_no_line_begins_with_a_percent_sign_or_a_symbols_full_stop(pages) -> Non
             loose += [(name, found) for found in re.findall(r".*\d %.*|.* ±.*", texts)]
         for formula in page.select("article p > span.math"):
             after = str(formula.next_sibling or "")
-            if re.match("[.,;:]", after) and len(formula.annotation.get_text()) <= 24:
+            if re.match("[.,;:]", after) and signs(formula.annotation.get_text()) <= SHORT:
                 loose.append((name, after))
     assert loose == []
 
 
 def test_a_list_of_letters_in_order_has_no_bullets_and_another_list_keeps_them() -> None:
-    for letters, changes in (("abc", True), ("ac", False)):
+    for letters, changes in (("abc", True), ("ac", False), ("ijk", True), ("12", False)):
         items = [nodes.list_item("", nodes.paragraph("", f"{one}. x")) for one in letters]
         page = nodes.section("", nodes.bullet_list("", *items))
         letter_lists(None, page)
         assert isinstance(page[0], nodes.enumerated_list) == changes
+        assert not changes or chr(ord("a") + page[0]["start"] - 1) == letters[0]
         assert (page.astext().split() == ["x"] * len(letters)) == changes
