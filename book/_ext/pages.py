@@ -4,6 +4,7 @@ Under a notebook's title stands how to run it and what its last run was; at the 
 narrative, the next chapter. The code of a figure, the setup, the imports and long reports are
 folded, and named.
 A link `[text](#explorer-noisy-valley?rate=2.1)` sets the explorer that is on the same page.
+An index entry above a heading leads to the heading.
 The search page gets the messages of errors and warnings that the pages explain.
 """
 
@@ -18,6 +19,7 @@ from typing import Any
 from docutils import nodes
 from docutils.transforms import Transform
 from lrbook import last_runs
+from sphinx import addnodes
 from sphinx.application import Sphinx
 
 from lrlib.notebook import explorers
@@ -47,6 +49,23 @@ class LinkToSetting(Transform):  # type: ignore[misc]
             found = SETTING.match(link.get("refuri", ""))
             if link.get("id_link") and found and found["name"] in explorers.NAMES:
                 del link["id_link"]
+
+
+class EntryAtItsHeading(Transform):  # type: ignore[misc]
+    """Lets an index entry above a heading lead to the heading, as the heading's own link does."""
+
+    # After the entry's target has become an id of the section, before the index is made.
+    default_priority = 840
+
+    def apply(self, **kwargs: Any) -> None:
+        """Gives the entries the section's id, and takes their own id away."""
+        sections = {at: one for one in self.document.findall(nodes.section) for at in one["ids"]}
+        for index in self.document.findall(addnodes.index):
+            for kind, value, at, main, key in list(index["entries"]):
+                if at.startswith("index-") and (section := sections.get(at)):
+                    index["entries"].remove((kind, value, at, main, key))
+                    index["entries"].append((kind, value, section["ids"][0], main, key))
+                    section["ids"] = [one for one in section["ids"] if one != at]
 
 
 def fold_code(app: Sphinx, doctree: nodes.document) -> None:
@@ -242,6 +261,7 @@ def name_expanders(
 
 def setup(app: Sphinx) -> dict[str, Any]:
     app.add_transform(LinkToSetting)
+    app.add_transform(EntryAtItsHeading)
     app.connect("doctree-read", fold_code)
     app.connect("doctree-read", keep_last_run)
     app.connect("doctree-read", name_exhibits)

@@ -64,11 +64,13 @@ const stemsOf = (text) => {
   return new Set(words.map((word) => stemmer.stemWord(word)));
 };
 let parts;
-const partsOf = ({ titles, alltitles, indexentries }) => parts ??= [
-  ...titles.map((title, page) => [title, page]),
-  ...Object.entries(alltitles).flatMap(([title, places]) => places.map(([page, id]) => [title, page, id, id && title])),
-  ...Object.entries(indexentries).flatMap(([entry, places]) => places.map(([page, id]) => [entry, page, id])),
-].map(([text, page, id, title]) => ({ text: text.toLowerCase(), stems: stemsOf(text), page, anchor: id ? `#${id}` : "", title }));
+const partsOf = ({ titles, alltitles, indexentries }) => {
+  if (parts) return parts;
+  const places = (texts) => Object.entries(texts).flatMap(([text, found]) => found.map(([page, id]) => [text, page, id]));
+  const headings = new Map(places(alltitles).map(([title, page, id]) => [`${page}#${id}`, id && title]));
+  return parts = [...titles.map((title, page) => [title, page]), ...places(alltitles), ...places(indexentries)].map(([text, page, id]) =>
+    ({ text: text.toLowerCase(), stems: stemsOf(text), page, anchor: id ? `#${id}` : "", title: headings.get(`${page}#${id}`) }));
+};
 
 // Of each page the best part, and of these the best five.
 const partsWithMost = (query) => {

@@ -150,10 +150,21 @@ def test_there_are_enough_entries_each_once_and_each_with_cause_and_repair() -> 
         assert re.search(r"\*\*(Instead|Why and instead):\*\*", entry), entry
 
 
+# What a reader may have instead: other batches, another optimizer, another rate.
+OTHERS = """
+from torch.utils.data import DataLoader, TensorDataset
+
+loader = DataLoader(TensorDataset(x, y), batch_size=32)
+optimizer = AdamW(model.parameters(), lr=3e-4)
+scheduler = S.CosineAnnealingLR(optimizer, T_max=len(loader))
+"""
+
+
+@pytest.mark.parametrize("others", ["", OTHERS])
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_the_programs_run(program: str) -> None:
+def test_the_programs_run(program: str, others: str) -> None:
     names: dict[str, Any] = {}
-    exec(SETUP, names)
+    exec(SETUP + others, names)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         exec(program, names)
@@ -249,6 +260,23 @@ def test_one_cycle_with_ten_steps_allows_ten_calls_and_the_ninth_sets_the_lowest
     assert rates[10] > 100 * rates[9]
     with pytest.raises(ValueError, match="Tried to step 11 times"):
         scheduler.step()
+
+
+# --- Resuming -----------------------------------------------------------------------------------
+
+(RESUMES,) = (program for program in PROGRAMS if 'checkpoint["step"]' in program)
+
+
+@pytest.mark.parametrize(("begins", "ends_at_0"), [('checkpoint["step"]', True), ("0", False)])
+def test_a_loop_that_begins_at_0_again_climbs_back(begins: str, ends_at_0: bool) -> None:
+    names: dict[str, Any] = {}
+    exec(SETUP, names)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _ in range(4):
+            names["scheduler"].step()
+        exec(RESUMES.replace('range(checkpoint["step"]', f"range({begins}"), names)
+    assert (names["optimizer"].param_groups[0]["lr"] < 1e-9) == ends_at_0
 
 
 # --- NaN after some hundred steps ---------------------------------------------------------------
@@ -379,6 +407,45 @@ def test_float16_overflows_in_autocast_and_only_a_scaler_keeps_the_weights_finit
         scaler.scale(loss).backward()
         scaler.step(optimizer)
         assert all(w.isfinite().all() for w in model.parameters()) == scaled
+
+
+class InHalf(nn.Module):
+    """The page's network, in autocast if a kind of number is given."""
+
+    def __init__(self, kind: torch.dtype | None) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3))
+        self.kind = kind
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        with torch.autocast("cpu", dtype=self.kind, enabled=self.kind is not None):
+            return self.layers(inputs)
+
+
+def large_targets(outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """The outputs should be 100,000, more than float16 can hold."""
+    return ((outputs.float() / 1e5 - 1) ** 2).mean()
+
+
+@newest
+def test_an_ordinary_batch_overflows_float16_after_some_hundred_steps() -> None:
+    loader = batches(500)
+    for kind, stops in ((torch.float16, True), (torch.bfloat16, False)):
+        model = InHalf(kind)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+        heard = first_bad(
+            loader=loader, model=model, optimizer=optimizer, cross_entropy=large_targets
+        )
+        stopped = re.fullmatch(r"step (\d+): the loss isn't finite", heard)
+        assert bool(stopped) == stops, heard
+        if stopped:
+            assert 100 < int(stopped[1]) < 500
+            inputs, labels = loader[int(stopped[1])]
+            assert inputs.abs().max() < 5
+            assert not large_targets(model(inputs), labels).isfinite()
+            model.kind = None
+            assert large_targets(model(inputs), labels).isfinite()
 
 
 def warmed_up(peak: float, warmup: int) -> tuple[list[float], list[float]]:
