@@ -147,7 +147,7 @@ const explorer = {
     const c = count(s);
     const points = Math.min(c.steps, 200);
     const x = [...new Set(counting(points).map((i) => Math.round((i * (c.steps - 1)) / Math.max(points - 1, 1))))];
-    const rest = c.rest ? ` The last update of an epoch has only ${plural(c.rest, "batch", "batches")}.` : "";
+    const rest = c.rest ? ` The last update of an epoch has only ${plural(c.rest, "batch", "batches")}, so its gradient is smaller if the loop divides by ${s.accumulation}.` : "";
     const unused = c.unused ? ` Ignite makes no update with the last ${plural(c.unused, "batch", "batches")} of the run.` : "";
     return {
       charts: [{
