@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
-from torchvision.models import resnet18, vision_transformer
+from torchvision.models import convnext_tiny, resnet18, vision_transformer
 
 PAGE = Path(__file__).resolve().parents[2] / "chapters" / "07-finding-a-rate" / "start-here.md"
 PROGRAMS = re.findall(
@@ -125,6 +125,17 @@ def test_with_a_layer_decay_each_block_of_a_vit_has_its_rate_and_vectors_do_not_
             assert group["lr"] == pytest.approx(1e-3 * 0.75**below), name
             spared = weight.ndim == 1 or name in ("class_token", "encoder.pos_embedding")
             assert group["weight_decay"] == (0.0 if spared else 0.05), name
+
+
+def test_a_convnext_needs_its_layers_by_name() -> None:
+    with torch.device("meta"):
+        names: dict[str, Any] = {"model": convnext_tiny()}
+    with pytest.raises(ValueError, match="`layers` must be given for this ConvNeXt"):
+        exec("import torch\n" + LAYERED, names)
+    prefixes = [f"features.{i}" for i in range(8)] + ["classifier"]
+    exec("import torch\n" + LAYERED.replace("0.75", f"0.75, layers={prefixes}"), names)
+    rates = {group["lr"] for group in names["optimizer"].param_groups}
+    assert rates == {1e-3 * 0.75**depth for depth in range(9)}
 
 
 @pytest.mark.parametrize(("make", "head"), [(vit, "heads."), (resnet18, "fc.")])

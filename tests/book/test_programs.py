@@ -63,6 +63,8 @@ def test_the_trunk_and_its_branch_are_the_whole_schedule(
     loaded.load_state_dict(optimizer.state_dict())
     branch = LambdaLR(loaded, whole["wsd"], last_epoch=start - 1)
     assert trunk + used(loaded, branch, cooldown) == rates
+    with pytest.raises(KeyError, match="initial_lr"):
+        LambdaLR(sgd(), whole["wsd"], last_epoch=start - 1)
 
 
 def test_noise_and_progress_are_those_of_numpy_and_of_the_notebook() -> None:

@@ -353,6 +353,23 @@ def test_a_logarithm_by_hand_fails_after_some_hundred_steps_of_adamw_that_went_w
     assert torch.sigmoid(torch.tensor(20.0)) == 1
 
 
+@newest
+def test_a_logarithm_by_hand_fails_in_autocast_with_bfloat16_too_but_not_in_float32() -> None:
+    layer = nn.Linear(1, 1)
+    nn.init.constant_(layer.weight, 10.0)
+    nn.init.zeros_(layer.bias)
+    for kind, finite in ((torch.float16, False), (torch.bfloat16, False), (None, True)):
+        with torch.autocast("cpu", dtype=kind, enabled=kind is not None):
+            loss = by_hand(layer(torch.ones(1, 1)), torch.ones(1))
+        assert loss.isfinite() == finite
+
+
+def test_a_chain_has_no_last_epoch() -> None:
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.1)
+    chain = lr_scheduler.ChainedScheduler([lr_scheduler.ConstantLR(optimizer)])
+    assert not hasattr(chain, "last_epoch")
+
+
 def test_a_division_by_a_deviation_of_0_makes_the_loss_nan() -> None:
     def scaled(outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         return ((outputs[:, 0] - labels) / labels.float().std()).mean()
