@@ -80,6 +80,16 @@ def test_noise_and_progress_are_those_of_numpy_and_of_the_notebook() -> None:
     noise, progress = np.diff(last).std(ddof=1) / np.sqrt(2), -np.polyfit(range(20), last, 1)[0]
     assert (given["noise"], given["progress"]) == pytest.approx((noise, progress))
     assert given["scheduler"].patience == np.ceil(2.5 * noise / progress)
+    with pytest.raises(AssertionError, match="doesn't fall"):
+        exec(code, given | {"losses": losses[::-1].tolist()})
+
+
+def test_torch_lowers_the_rate_after_every_validation_if_the_patience_is_negative() -> None:
+    optimizer = sgd()
+    rule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=-1, threshold=0.0)
+    for reductions, loss in enumerate((3.0, 2.0, 1.0), 1):
+        rule.step(loss)
+        assert optimizer.param_groups[0]["lr"] == pytest.approx(0.1**reductions * 0.1)
 
 
 def test_the_control_shorter_makes_0_28_of_the_step_in_the_hidden_tensors_only() -> None:
