@@ -370,6 +370,15 @@ def test_a_chain_has_no_last_epoch() -> None:
     assert not hasattr(chain, "last_epoch")
 
 
+def test_a_batch_of_ignored_labels_and_a_fully_masked_row_make_nan() -> None:
+    loader = batches(250)
+    loader[200][1][:] = -100
+    assert first_bad(loader=loader) == "step 200: the loss isn't finite"
+    loader[200][1][0] = 1
+    assert first_bad(loader=loader) == FINITE
+    assert torch.full((3,), -torch.inf).softmax(0).isnan().all()
+
+
 def test_a_division_by_a_deviation_of_0_makes_the_loss_nan() -> None:
     def scaled(outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         return ((outputs[:, 0] - labels) / labels.float().std()).mean()
